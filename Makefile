@@ -1,0 +1,55 @@
+# Every target sets up what it needs: `make demo` and `make test` work in a fresh clone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+FOLDERS := cache_layout kernels pipeline slurm
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format types gpu-check clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# The stamp holds the time of the last install: it is renewed when a dependency list changes.
+setup: $(VENV)/.installed ## make .venv and install fdbpl into it, with the tools for development
+
+$(VENV)/.installed: setup.cfg pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=24' 'setuptools>=64'
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+demo: setup ## make a small world and run the whole main job on it (ARGS='--help' for options)
+	$(BIN)/fdbpl demo $(ARGS)
+
+test: setup slurm ## set up and run all tests (ARGS='-k name' to choose)
+	$(BIN)/python -m pytest $(ARGS)
+
+# Slurm is tested on a real cluster in a temporary directory; Debian has it as a package.
+.PHONY: slurm
+slurm:
+	@if command -v slurmctld >/dev/null || [ -x /usr/sbin/slurmctld ]; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq slurm-wlm; \
+	else echo "Slurm is not installed: its tests will be skipped. On Debian: sudo apt-get install slurm-wlm"; fi
+
+# mypy and pyright cannot read package_dir, so they see the folders through links.
+types: setup
+	@mkdir -p build/types/fdbpl
+	@for folder in $(FOLDERS); do ln -sfn ../../../$$folder build/types/fdbpl/$$folder; done
+
+check: types ## what CI runs: lint, format, types, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p fdbpl
+	$(MAKE) test
+
+format: setup ## format and sort imports
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+gpu-check: setup ## the tests that need a CUDA device
+	$(BIN)/python -m pytest -m gpu $(ARGS)
+
+clean: ## remove what the build made (not .venv, not runs)
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
