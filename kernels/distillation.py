@@ -1,0 +1,56 @@
+"""Divergences between a student's and a teacher's class distributions.
+
+Every function is pure, returns one float32 value per example and leaves the reduction to the caller.
+Letters: B batch, C classes.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import log_softmax
+
+
+def class_log_probs(logits_BC: Tensor) -> Tensor:
+    """Log-probabilities over the classes, [B, C] float32, whatever the precision of the logits."""
+    if logits_BC.ndim != 2:
+        raise ValueError(f"found logits of shape {tuple(logits_BC.shape)}, expected [B, C]")
+    return log_softmax(logits_BC, dim=-1, dtype=torch.float32)
+
+
+def kl_divergence(log_p_BC: Tensor, log_q_BC: Tensor) -> Tensor:
+    """KL(p || q) of each example in nats, [B] float32, from log-probabilities [B, C].
+
+    Where p is zero (a log-probability of -inf) the class adds nothing.
+    """
+    p_BC = log_p_BC.exp()
+    difference_BC = torch.where(p_BC > 0, log_p_BC - log_q_BC, torch.zeros_like(log_p_BC))
+    return (p_BC * difference_BC).sum(dim=-1)
+
+
+def entropy(log_p_BC: Tensor) -> Tensor:
+    """Shannon entropy of each example in nats, [B] float32, from log-probabilities [B, C]."""
+    p_BC = log_p_BC.exp()
+    return -torch.where(p_BC > 0, p_BC * log_p_BC, torch.zeros_like(p_BC)).sum(dim=-1)
+
+
+def symmetric_kl(student_logits_BC: Tensor, teacher_logits_BC: Tensor) -> Tensor:
+    """0.5 KL(T || S) + 0.5 KL(S || T) of each example in nats (KDPL, arXiv 2407.03056, temperature 1).
+
+    Args:
+        student_logits_BC: scaled logits of the student, any float type.
+        teacher_logits_BC: scaled logits of the teacher over the same classes in the same order.
+
+    Returns:
+        [B] float32, never negative beyond rounding.
+
+    Raises:
+        ValueError: the shapes differ or are not [B, C].
+    """
+    if student_logits_BC.shape != teacher_logits_BC.shape:
+        raise ValueError(
+            f"found student logits {tuple(student_logits_BC.shape)} and teacher logits "
+            f"{tuple(teacher_logits_BC.shape)}, expected the same [B, C]: compare over one class list"
+        )
+    student_BC = class_log_probs(student_logits_BC)
+    teacher_BC = class_log_probs(teacher_logits_BC)
+    # The sum of both directions in one product: sum (t - s)(log t - log s) / 2.
+    return 0.5 * ((teacher_BC.exp() - student_BC.exp()) * (teacher_BC - student_BC)).sum(dim=-1)
