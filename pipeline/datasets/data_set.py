@@ -1,0 +1,75 @@
+"""What a data set is: class names, and three splits of labelled image files.
+
+Paths are relative to the data set's root, with forward slashes, so that what is written about an image
+stays true when the folder moves. Label c means `class_names[c]`; names are as the data set spells them
+(underscores included).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Image i is the file `paths[i]`, of class `labels[i]`."""
+
+    paths: tuple[str, ...]
+    labels: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.paths) != len(self.labels):
+            raise ValueError(
+                f"a split has a label for each path; found {len(self.paths)} paths, {len(self.labels)} labels"
+            )
+        for index, path in enumerate(self.paths):
+            if not path or PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+                raise ValueError(f"image {index}: found the path {path!r}, expected one relative to the image folder")
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def take(self, indices: Iterable[int]) -> "Split":
+        """The images at these positions, in this order."""
+        chosen = [int(index) for index in indices]
+        return Split(
+            paths=tuple(self.paths[index] for index in chosen),
+            labels=tuple(self.labels[index] for index in chosen),
+        )
+
+    def of_classes(self, classes: range) -> "Split":
+        """The images of a run of classes, in their order, relabelled from 0."""
+        kept = self.take(index for index, label in enumerate(self.labels) if label in classes)
+        return Split(paths=kept.paths, labels=tuple(classes.index(label) for label in kept.labels))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """A named data set whose image files lie under `root`."""
+
+    name: str
+    root: Path
+    class_names: tuple[str, ...]
+    train: Split
+    val: Split
+    test: Split
+
+    def __post_init__(self) -> None:
+        first_label: dict[str, int] = {}
+        for label, class_name in enumerate(self.class_names):
+            if class_name in first_label:
+                raise ValueError(
+                    f"{self.name}: the class name {class_name!r} is there twice, as labels "
+                    f"{first_label[class_name]} and {label}; a prompt could not tell them apart"
+                )
+            first_label[class_name] = label
+        for split_name in ("train", "val", "test"):
+            self._check_labels(split_name, getattr(self, split_name))
+
+    def _check_labels(self, split_name: str, split: Split) -> None:
+        num_classes = len(self.class_names)
+        for path, label in zip(split.paths, split.labels, strict=True):
+            if not 0 <= label < num_classes:
+                raise ValueError(
+                    f"{self.name}: label {label} of {path} ({split_name}) is not one of {num_classes} classes"
+                )

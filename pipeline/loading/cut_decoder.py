@@ -1,0 +1,83 @@
+"""The part of a decoder that all backends share: read the files, check and describe the cuts, deliver.
+
+A backend says only how it carries out cuts. The files of a call are held in memory as they are on disk,
+beside the result; of decoded images there is one at a time (`OneByOneDecoder`) or a fixed batch (DALI),
+whatever the number of crops: so callers bound the memory by the number of paths of a call.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fdbpl.pipeline.loading.cuts import Cuts, center_cuts, window_cuts
+from fdbpl.pipeline.loading.image_file import ImageFile, read_image_file
+
+DecodedT = TypeVar("DecodedT")
+
+
+class CutDecoder(ABC):
+    """Reads and checks for a backend, which implements `_cut`; `decoder.Decoder` documents the methods."""
+
+    name: str
+    version: str
+
+    def __init__(self, device: torch.device, reason: str) -> None:
+        self.device = device
+        self.reason = reason
+
+    def windows(
+        self,
+        paths: Sequence[Path],
+        image_B: NDArray[np.integer],
+        boxes_B4: NDArray[np.integer],
+        flips_B: NDArray[np.bool_],
+        size: int,
+    ) -> Tensor:
+        files = _read_all(paths)
+        return self._cut(files, window_cuts(files, image_B, boxes_B4, flips_B, size))
+
+    def center(self, paths: Sequence[Path], size: int) -> Tensor:
+        files = _read_all(paths)
+        return self._cut(files, center_cuts(files, size))
+
+    @abstractmethod
+    def _cut(self, files: Sequence[ImageFile], cuts: Cuts) -> Tensor:
+        """Decode each file once and return its cuts, uint8 [B, 3, size, size] on the device."""
+
+
+class OneByOneDecoder(CutDecoder, Generic[DecodedT]):
+    """Decodes one image after the other on the CPU and makes all of its cuts before the next."""
+
+    def _cut(self, files: Sequence[ImageFile], cuts: Cuts) -> Tensor:
+        crops_BCHW = torch.empty((len(cuts), 3, cuts.size, cuts.size), dtype=torch.uint8)
+        for position, file in enumerate(files):
+            decoded = self._decode(file)
+            for b in np.flatnonzero(cuts.image_B == position).tolist():
+                crops_BCHW[b] = self._cut_one(decoded, cuts, b)
+        return crops_BCHW.to(self.device)
+
+    @abstractmethod
+    def _decode(self, file: ImageFile) -> DecodedT:
+        """Decode to RGB; raise UnreadableImage."""
+
+    @abstractmethod
+    def _cut_one(self, decoded: DecodedT, cuts: Cuts, b: int) -> Tensor:
+        """Make cut b: uint8 [3, size, size]."""
+
+
+def check_decoded_size(file: ImageFile, height: int, width: int) -> None:
+    """Refuse pixels that are not of the header's size: windows were checked against the header."""
+    if (height, width) != (file.height, file.width):
+        raise file.unreadable(
+            f"its header says {file.height} high and {file.width} wide, found {height} high and {width} wide"
+        )
+
+
+def _read_all(paths: Sequence[Path]) -> list[ImageFile]:
+    return [read_image_file(Path(path), index) for index, path in enumerate(paths)]

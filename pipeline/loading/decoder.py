@@ -1,0 +1,136 @@
+"""What a decoder promises, and the choice of one.
+
+A decoder turns files into uint8 crops. Three keep the promise (`pillow` is the reference, `torchvision`
+the fastest on a CPU, `dali` the one for a GPU); they differ by at most 4 grey levels and 0.3 on average
+on the same windows, so that crops which one of them cut may be cut again by another. The invariant: a
+window is exactly the integer rectangle that was asked for, and an image that cannot be read is an error,
+never another image.
+
+Axes: B crops, 4 (top, left, height, width), H W pixels.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class UnreadableImage(ValueError):
+    """One image that cannot be read: its position in the list that was given, its path, and why."""
+
+    def __init__(self, index: int, path: Path | str, reason: str) -> None:
+        super().__init__(index, path, reason)
+        self.index = index
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"image {self.index} ({self.path}) cannot be read: {self.reason}"
+
+
+class Decoder(Protocol):
+    """Reads image files and cuts crops of one size from them, as uint8 tensors on `device`.
+
+    `name` and `version` say which code cuts the pixels (for a manifest), `reason` why this decoder was
+    chosen.
+    """
+
+    name: str
+    version: str
+    reason: str
+    device: torch.device
+
+    def windows(
+        self,
+        paths: Sequence[Path],
+        image_B: NDArray[np.integer],
+        boxes_B4: NDArray[np.integer],
+        flips_B: NDArray[np.bool_],
+        size: int,
+    ) -> Tensor:
+        """Cut window b from `paths[image_B[b]]`, resize it to a square, and mirror it where `flips_B[b]`.
+
+        Each file is read and decoded once, however many windows it has, in whatever order they come: one
+        crop of each of B images and K crops of each image are the same call.
+
+        Args:
+            paths: The files; EXIF rotation is not applied, transparency is dropped.
+            image_B: Integers in [0, len(paths)).
+            boxes_B4: Integer pixels (top, left, height, width), each inside its image.
+            flips_B: Whether to mirror left and right, after the resize.
+            size: Side of the result in pixels; the resize is bicubic and antialiased.
+
+        Returns:
+            uint8 [B, 3, size, size] on `device`, RGB.
+
+        Raises:
+            UnreadableImage: A file cannot be read.
+            ValueError: A window does not lie in its image, or the arguments do not fit one another.
+        """
+
+    def center(self, paths: Sequence[Path], size: int) -> Tensor:
+        """Resize each image's shorter side to `size` (bicubic, antialiased) and cut the square in the middle.
+
+        This is the transform for testing of CLIP models, with its rounding; grey and palette images are
+        made RGB first.
+
+        Returns:
+            uint8 [len(paths), 3, size, size] on `device`, RGB.
+
+        Raises:
+            UnreadableImage: A file cannot be read.
+        """
+
+
+def make_decoder(name: str = "auto", device: torch.device | str = "cpu") -> Decoder:
+    """Make the decoder `name` (`auto`, `pillow`, `torchvision` or `dali`) that delivers to `device`.
+
+    `auto` is DALI for a CUDA device and torchvision for the CPU; the decoder's `reason` says so.
+
+    Raises:
+        ValueError: An unknown name, or a decoder that is not installed.
+    """
+    device = torch.device(device)
+    reason = f"{name} was asked for"
+    if name == "auto" and device.type == "cuda":
+        name, reason = "dali", "auto: DALI decodes and crops on the CUDA device"
+    elif name == "auto":
+        name, reason = "torchvision", "auto: torchvision is the fastest on the CPU"
+    if name not in _MAKERS:
+        raise ValueError(f"unknown decoder {name!r}; there are auto, {', '.join(_MAKERS)}")
+    return _MAKERS[name](device, reason)
+
+
+# Each backend is imported when it is asked for: DALI is missing on some systems, and slow to import.
+def _pillow(device: torch.device, reason: str) -> Decoder:
+    from fdbpl.pipeline.loading.pillow_decoder import PillowDecoder
+
+    return PillowDecoder(device, reason)
+
+
+def _torchvision(device: torch.device, reason: str) -> Decoder:
+    from fdbpl.pipeline.loading.torchvision_decoder import TorchvisionDecoder
+
+    return TorchvisionDecoder(device, reason)
+
+
+def _dali(device: torch.device, reason: str) -> Decoder:
+    try:
+        from fdbpl.pipeline.loading.dali_decoder import DaliDecoder
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"the dali decoder needs NVIDIA DALI, which is not installed here ({error}): "
+            "pip install nvidia-dali-cuda130, or use the torchvision decoder"
+        ) from error
+    return DaliDecoder(device, reason)
+
+
+_MAKERS: Mapping[str, Callable[[torch.device, str], Decoder]] = {
+    "pillow": _pillow,
+    "torchvision": _torchvision,
+    "dali": _dali,
+}
