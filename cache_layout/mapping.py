@@ -1,0 +1,110 @@
+"""Files mapped side by side into one reserved range of addresses, read-only, through libc.
+
+The range is reserved without memory; each file is mapped over a part of it and its descriptor can be closed
+at once, which Python's `mmap` cannot do. The range is unmapped when nothing refers to it any more, so an
+array over it can never outlive it. Works after fork; is never pickled. Cost: one map a file and address
+space for all.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import resource
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+PAGE_BYTES = mmap.PAGESIZE
+# One call reads ahead no more than the device's limit, silently; a megabyte or less is read in full.
+ADVICE_BYTES = 1 << 20
+_PROT_NONE, _MAP_FIXED, _MAP_NORESERVE = 0, 0x10, 0x4000  # Linux's; Python does not name them all
+_MAP_FAILED = ctypes.c_void_p(-1).value
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = (
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int64,
+)
+_libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+_libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+
+
+class MappedRange:
+    """Reserved addresses of `num_bytes` (rounded up to pages) that files are mapped into."""
+
+    def __init__(self, num_bytes: int) -> None:
+        self.num_bytes = round_to_pages(num_bytes)
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+        self._address = _mmap(None, self.num_bytes, _PROT_NONE, flags, -1, "an address range")
+        release = weakref.finalize(self, _libc.munmap, self._address, self.num_bytes)
+        release.atexit = False  # the process ends anyway, and other threads may still read
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        return {"version": 3, "typestr": "|u1", "shape": (self.num_bytes,), "data": (self._address, True)}
+
+    def bytes(self) -> npt.NDArray[np.uint8]:
+        """The range as a read-only array that keeps it alive; only mapped parts may be read."""
+        return np.asarray(self)
+
+    def map_file(self, start: int, path: Path, descriptor: int, size: int) -> None:
+        """Map `size` bytes of an open file at `start`, a multiple of the page size."""
+        assert start % PAGE_BYTES == 0 and size > 0 and start + size <= self.num_bytes
+        flags = mmap.MAP_SHARED | _MAP_FIXED
+        _mmap(self._address + start, size, mmap.PROT_READ, flags, descriptor, str(path))
+
+    def advise_random(self) -> None:
+        """Tell the kernel to read no more than is touched."""
+        _check(_libc.madvise(self._address, self.num_bytes, mmap.MADV_RANDOM), "madvise")
+
+    def will_need(self, start: int, length: int) -> None:
+        """Ask the kernel to read these bytes in the background."""
+        first = start - start % PAGE_BYTES
+        for piece in range(first, start + length, ADVICE_BYTES):
+            size = min(ADVICE_BYTES, start + length - piece)
+            _check(_libc.madvise(self._address + piece, size, mmap.MADV_WILLNEED), "madvise")
+
+
+def round_to_pages(num_bytes: int) -> int:
+    """The next multiple of the page size."""
+    return -(-num_bytes // PAGE_BYTES) * PAGE_BYTES
+
+
+def _mmap(address: int | None, length: int, protection: int, flags: int, descriptor: int, what: str) -> int:
+    result = _libc.mmap(address, length, protection, flags, descriptor, 0)
+    if result == _MAP_FAILED:
+        code = ctypes.get_errno()
+        raise OSError(
+            code,
+            f"cannot map {length} bytes of {what}: {os.strerror(code)}; the limit on address space "
+            f"(ulimit -v) is {_address_limit()}, the limit on maps (vm.max_map_count) is {_map_limit()}",
+        )
+    return int(result)
+
+
+def _check(result: int, call: str) -> None:
+    if result != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{call} failed: {os.strerror(code)}")
+
+
+def _address_limit() -> str:
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return "unlimited" if soft == resource.RLIM_INFINITY else f"{soft} bytes"
+
+
+def _map_limit() -> str:
+    try:
+        return Path("/proc/sys/vm/max_map_count").read_text().strip()
+    except OSError:
+        return "unknown"

@@ -1,0 +1,79 @@
+"""The bytes of a shard file, as zarr-python 3 writes them.
+
+    plane of seed 0, crc32c | plane of seed 1, crc32c | ... | index: (position, length) of each plane, crc32c
+
+A plane is [images_per_block, *row_shape], little-endian, padded with the fill value where the block has
+fewer images; the planes of seeds that the array does not have are left out and marked absent in the index.
+All numbers of the index are little-endian uint64, each crc32c is a little-endian uint32 of the bytes before
+it. The bytes are a function of the rows alone. Cost: one pass over the rows, one plane of memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import google_crc32c
+import numpy as np
+import numpy.typing as npt
+
+from fdbpl.cache_layout.array_spec import ArraySpec
+from fdbpl.cache_layout.blocks import BlockGrid
+
+CRC_BYTES = 4
+_ENTRY_BYTES = 16
+_ABSENT = np.uint64(2**64 - 1)
+
+
+def encode_shard(
+    rows_NS: npt.NDArray[Any], spec: ArraySpec, grid: BlockGrid
+) -> Iterator[npt.NDArray[np.uint8] | bytes]:
+    """The pieces of a shard file in order; each must be used before the next is asked for."""
+    index = np.full((grid.seeds_per_block, 2), _ABSENT, "<u8")
+    plane = spec.empty_plane(grid)
+    content = plane.reshape(-1).view(np.uint8)
+    position = 0
+    for seed in range(rows_NS.shape[1]):
+        plane[: len(rows_NS)] = rows_NS[:, seed]
+        yield content
+        yield crc32c(content)
+        length = content.nbytes + CRC_BYTES
+        index[seed] = position, length
+        position += length
+    yield index.tobytes()
+    yield crc32c(index.tobytes())
+
+
+def index_bytes(grid: BlockGrid) -> int:
+    """Size of the index at a shard's end, its crc32c included."""
+    return grid.seeds_per_block * _ENTRY_BYTES + CRC_BYTES
+
+
+def decode_index(tail: bytes, file_size: int, plane_bytes: int) -> npt.NDArray[np.int64]:
+    """Positions of a shard's planes in the file, -1 where there is none.
+
+    Args:
+        tail: the last `index_bytes` of the file.
+        file_size: in bytes.
+        plane_bytes: of one plane, without its crc32c.
+
+    Raises:
+        ValueError: the checksum does not fit, or an entry that no plane can have.
+    """
+    entries, checksum = tail[:-CRC_BYTES], tail[-CRC_BYTES:]
+    if crc32c(entries) != checksum:
+        raise ValueError(f"the index has crc32c {crc32c(entries).hex()}, expected {checksum.hex()}")
+    index = np.frombuffer(entries, "<u8").reshape(-1, 2)
+    positions, lengths = index[:, 0], index[:, 1]
+    present = positions != _ABSENT
+    last = file_size - len(tail) - plane_bytes - CRC_BYTES
+    if np.any(lengths[present] != plane_bytes + CRC_BYTES) or (present.any() and positions[present].max() > last):
+        raise ValueError(f"the index has an entry that is not a plane of {plane_bytes} bytes and a crc32c")
+    planes: npt.NDArray[np.int64] = np.where(present, positions, 0).astype(np.int64)
+    planes[~present] = -1
+    return planes
+
+
+def crc32c(content: npt.NDArray[np.uint8] | bytes) -> bytes:
+    """The crc32c of `content` as the four bytes that follow it in the file."""
+    return int(google_crc32c.value(cast(bytes, content))).to_bytes(CRC_BYTES, "little")
