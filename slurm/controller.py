@@ -1,0 +1,126 @@
+"""Questions to Slurm's controller, by its own commands: is it there, how long arrays may be, how jobs are.
+
+Works without accounting: one `squeue` tells the state of all jobs, ended ones too for as long as the
+controller remembers them (MinJobAge, five minutes by default).
+"""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fdbpl.slurm.errors import SlurmError
+
+# In any other state, known or new, a job may still do something.
+ENDED = frozenset(
+    [
+        "BOOT_FAIL",
+        "CANCELLED",
+        "COMPLETED",
+        "DEADLINE",
+        "FAILED",
+        "LAUNCH_FAILED",
+        "NODE_FAIL",
+        "OUT_OF_MEMORY",
+        "PREEMPTED",
+        "REVOKED",
+        "TIMEOUT",
+    ]
+)
+# States in which a job that had begun waits to begin again.
+WAITING = frozenset(["CONFIGURING", "PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobState:
+    """What squeue says of a job or of one element of an array."""
+
+    job: str
+    state: str
+    reason: str
+    nodes: str
+    name: str
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in ENDED
+
+
+def availability(timeout_seconds: float = 5.0) -> tuple[bool, str]:
+    """Whether jobs can be submitted from here, and the reason in words."""
+    if shutil.which("sbatch") is None:
+        return False, "sbatch is not on PATH"
+    try:
+        answer = ask(["scontrol", "ping"], timeout_seconds)
+    except SlurmError as error:
+        return False, str(error)
+    line = answer.strip().splitlines()[0] if answer.strip() else "scontrol ping said nothing"
+    return "is UP" in answer, line
+
+
+def max_array_size(timeout_seconds: float = 30.0) -> int:
+    """The longest array that the cluster takes: its indices are below this number."""
+    answer = ask(["scontrol", "show", "config"], timeout_seconds)
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", answer, re.MULTILINE)
+    if found is None:
+        raise SlurmError("scontrol show config names no MaxArraySize; is this Slurm?")
+    return int(found.group(1))
+
+
+def job_states(jobs: Iterable[str], timeout_seconds: float = 60.0) -> dict[str, JobState]:
+    """The state of each job that the controller remembers, by id ("12" or "12_3").
+
+    Args:
+        jobs: ids; elements of one array are asked for together.
+        timeout_seconds: how long to wait for the controller.
+
+    Raises:
+        SlurmError: the controller did not answer; nothing is known then.
+    """
+    arrays = sorted({job.partition("_")[0] for job in jobs}, key=int)
+    if not arrays:
+        return {}
+    command = ["squeue", "-h", "-r", "-t", "all", "-o", "%i|%T|%r|%N|%j", f"--jobs={','.join(arrays)}"]
+    try:
+        answer = ask(command, timeout_seconds)
+    except SlurmError as error:
+        # Asked for a single job that it no longer knows, squeue fails; of several it leaves out the unknown.
+        if "Invalid job id" in str(error):
+            return {}
+        raise
+    return parse_job_states(answer)
+
+
+def parse_job_states(answer: str) -> dict[str, JobState]:
+    """The lines of squeue's `%i|%T|%r|%N|%j`, by job id."""
+    states = {}
+    for line in answer.splitlines():
+        job, state, reason, nodes, name = line.strip().split("|", 4)
+        states[job] = JobState(job=job, state=state, reason=reason, nodes=nodes, name=name)
+    return states
+
+
+def ask(command: Sequence[str], timeout_seconds: float) -> str:
+    """Standard output of one of Slurm's commands.
+
+    Raises:
+        SlurmError: it is missing, failed, or took too long.
+    """
+    try:
+        done = subprocess.run(
+            list(command),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_seconds,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise SlurmError(f"{command[0]} is not on PATH; is Slurm installed here?") from error
+    except subprocess.TimeoutExpired as error:
+        raise SlurmError(f"{' '.join(command)}: no answer within {timeout_seconds:g} s") from error
+    if done.returncode != 0:
+        lines = (done.stderr.strip() or done.stdout.strip()).splitlines() or [f"exit {done.returncode}"]
+        raise SlurmError(f"{' '.join(command)}: {lines[-1]}")
+    return done.stdout

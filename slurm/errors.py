@@ -1,0 +1,8 @@
+"""Errors of running tasks: what the scheduler refused or stopped answering.
+
+What the caller did wrong is a ValueError; what a task did wrong is in its record, never raised.
+"""
+
+
+class SlurmError(Exception):
+    """Slurm is missing, refused a request, or has not answered for too long."""

@@ -1,0 +1,57 @@
+"""Fixtures that several folders of tests share: a real Slurm cluster that a test has for itself."""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def load_by_path(path: Path) -> Any:
+    """A module beside the tests. The tests are no package, so it is imported by its place."""
+    name = f"fdbpl_tests_{path.stem}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+slurm_cluster_module = load_by_path(Path(__file__).with_name("slurm_cluster.py"))
+
+
+@pytest.fixture
+def make_slurm_cluster(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Any]]:
+    """Starts clusters (see SlurmCluster); the last one started is the one that sbatch and squeue talk to."""
+    slurm_cluster_module.require_slurm(slurm_cluster_module.missing_programs(), os.environ)
+    clusters = []
+
+    def make(**options: Any) -> Any:
+        cluster = slurm_cluster_module.SlurmCluster(tmp_path_factory.mktemp("slurm"), **options)
+        cluster.start()
+        clusters.append(cluster)
+        monkeypatch.setenv("SLURM_CONF", str(cluster.config))
+        return cluster
+
+    yield make
+    for cluster in clusters:
+        cluster.stop()
+
+
+@pytest.fixture
+def slurm_cluster(make_slurm_cluster: Callable[..., Any]) -> Any:
+    """A running cluster of two nodes; sbatch and the other commands talk to it."""
+    return make_slurm_cluster()
+
+
+@pytest.fixture
+def cluster_module() -> Any:
+    """The module tests/slurm_cluster.py, for its `wait_until` and its other helpers."""
+    return slurm_cluster_module

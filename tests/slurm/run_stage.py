@@ -1,0 +1,18 @@
+"""Runs sample tasks in a process that a test may kill: SAMPLES FUNCTION FOLDER TASK…"""
+
+import sys
+from pathlib import Path
+
+from fdbpl.slurm.local_pool import LocalPool
+from fdbpl.slurm.stage import Stage
+
+if __name__ == "__main__":
+    samples, function, folder, *task_ids = sys.argv[1:]
+    stage = Stage(
+        name="sample",
+        function=f"sample_tasks:{function}",
+        folder=Path(folder),
+        task_ids=tuple(task_ids),
+        environment={"PYTHONPATH": samples},
+    )
+    LocalPool(2).run(stage)
