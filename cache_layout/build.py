@@ -13,7 +13,7 @@ import zarr
 
 from fdbpl.cache_layout.array_spec import ArraySpec
 from fdbpl.cache_layout.blocks import BlockGrid
-from fdbpl.cache_layout.campaigns import ensure_groups_above, pending_folder, save_campaign
+from fdbpl.cache_layout.campaigns import Campaign, ensure_groups_above, pending_folder, save_campaign
 from fdbpl.cache_layout.class_list import ClassList
 from fdbpl.cache_layout.errors import CacheError
 from fdbpl.cache_layout.files import sync_folder, sync_tree, temporary_name
@@ -42,7 +42,7 @@ def build_store(
         root.create_group("records")
         for name, specs in campaigns.items():
             create_arrays(root, specs, grid)
-            save_campaign(building, name, specs)
+            save_campaign(building, Campaign(name=name, arrays=tuple(specs)))
         sync_tree(building)
         _rename_folder(building, path)
     finally:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,15 @@ BlockRecord = Mapping[str, FileRecord]
 
 @dataclass(frozen=True, kw_only=True)
 class Campaign:
-    """A campaign as its group holds it; `records` (by block id) and `seal_digest` only when it is sealed."""
+    """A campaign as its group holds it; `records` (by block id) and `seal_digest` only when it is sealed.
+
+    `manifest` says what its arrays were made with beyond what the store's own manifest says: the student whose
+    features they are, for example.
+    """
 
     name: str
     arrays: tuple[ArraySpec, ...]
+    manifest: Mapping[str, Any] = field(default_factory=dict)
     records: Mapping[str, BlockRecord] | None = None
     seal_digest: str | None = None
 
@@ -87,16 +92,17 @@ def load_campaign(store: Path, name: str, fingerprint: str) -> Campaign:
     if fields is None:
         raise KeyError(name)
     arrays = tuple(ArraySpec.from_json(array, spec) for array, spec in fields["arrays"].items())
+    campaign = Campaign(name=name, arrays=arrays, manifest=fields["manifest"])
     if "seal" not in fields:
-        return Campaign(name=name, arrays=arrays)
+        return campaign
     records = {block: _record(files) for block, files in fields["records"].items()}
-    digest = seal_digest(fingerprint, name, arrays, records)
+    digest = seal_digest(fingerprint, campaign, records)
     if digest != fields["seal"]["digest"]:
         raise CacheError(
             f"{folder}/zarr.json: found records with digest {digest}, expected {fields['seal']['digest']} "
             "(the seal's): the file was changed, or belongs to another store; restore it, or make the store anew"
         )
-    return Campaign(name=name, arrays=arrays, records=records, seal_digest=digest)
+    return replace(campaign, records=records, seal_digest=digest)
 
 
 def campaign_names(store: Path) -> list[str]:
@@ -109,13 +115,13 @@ def campaign_names(store: Path) -> list[str]:
     )
 
 
-def save_campaign(store: Path, name: str, arrays: Iterable[ArraySpec]) -> None:
+def save_campaign(store: Path, campaign: Campaign) -> None:
     """Write the group of a campaign that has no block yet, and the groups above it."""
-    folder, staging = group_folder(store, name), pending_folder(store, name)
+    folder, staging = group_folder(store, campaign.name), pending_folder(store, campaign.name)
     staging.mkdir(parents=True, exist_ok=True)
     ensure_groups_above(store, folder, staging)
     folder.mkdir(exist_ok=True)
-    write_group(folder, {ATTRIBUTE: {"arrays": _arrays_json(arrays)}})
+    write_group(folder, {ATTRIBUTE: _campaign_json(campaign)})
     sync_folder(folder.parent)
 
 
@@ -126,18 +132,18 @@ def save_seal(store: Path, campaign: Campaign, records: Mapping[str, BlockRecord
         "blocks": len(records),
         "files": len(files),
         "bytes": sum(file.size for file in files),
-        "digest": seal_digest(fingerprint, campaign.name, campaign.arrays, records),
+        "digest": seal_digest(fingerprint, campaign, records),
     }
-    fields = {"arrays": _arrays_json(campaign.arrays), "records": _records_json(records), "seal": seal}
+    fields = {**_campaign_json(campaign), "records": _records_json(records), "seal": seal}
     write_group(group_folder(store, campaign.name), {ATTRIBUTE: fields})
 
 
-def seal_digest(fingerprint: str, name: str, arrays: Iterable[ArraySpec], records: Mapping[str, BlockRecord]) -> str:
-    """What a seal vouches for: the manifest, the arrays, and every file's size and content."""
+def seal_digest(fingerprint: str, campaign: Campaign, records: Mapping[str, BlockRecord]) -> str:
+    """What a seal vouches for: both manifests, the arrays, and every file's size and content."""
     fields = {
         "fingerprint": fingerprint,
-        "campaign": name,
-        "arrays": _arrays_json(arrays),
+        "campaign": campaign.name,
+        **_campaign_json(campaign),
         "records": _records_json(records),
     }
     return digest_of(canonical_json(fields).encode())
@@ -170,8 +176,9 @@ def load_records(store: Path, campaign: Campaign, grid: BlockGrid, fingerprint: 
     return {block: record for block, record in found.items() if record is not None and record.keys() == arrays}
 
 
-def _arrays_json(arrays: Iterable[ArraySpec]) -> dict[str, Any]:
-    return {spec.name: spec.to_json() for spec in arrays}
+def _campaign_json(campaign: Campaign) -> dict[str, Any]:
+    arrays = {spec.name: spec.to_json() for spec in campaign.arrays}
+    return {"arrays": arrays, "manifest": dict(campaign.manifest)}
 
 
 def _records_json(records: Mapping[str, BlockRecord]) -> dict[str, Any]:

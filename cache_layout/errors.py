@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fdbpl.cache_layout.manifest import Difference
 
-FINISH = "run `fdbpl teach CONFIG` to compute what is missing"
+FINISH = "to compute what is missing, run again what writes it: `fdbpl teach CONFIG` or `fdbpl features CONFIG`"
 
 
 class CacheError(Exception):
@@ -52,9 +52,7 @@ class UnsealedStore(CacheError):
             else f"campaign {campaign}: every block is written, the seal is missing"
             for campaign, ids in self.missing.items()
         ]
-        return _listed(
-            f"the store at {self.path} is not sealed", lines, "run `fdbpl teach CONFIG` to finish and seal it"
-        )
+        return _listed(f"the store at {self.path} is not sealed", lines, FINISH)
 
 
 class MissingBlocks(CacheError):

@@ -100,6 +100,10 @@ class Reader:
         """A class list with its text embedding."""
         return self._store.class_list(name)
 
+    def campaign_manifest(self, name: str) -> Mapping[str, Any]:
+        """What a campaign's arrays were made with beyond `manifest`; UnknownArray where there is none of this name."""
+        return self._store.campaign(name).manifest
+
     def shape(self, array: str) -> tuple[int, ...]:
         """(N, S, *row_shape) of an array."""
         return self._spec(array).shape(self._store.grid)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from fdbpl.cache_layout.array_spec import ArraySpec
 from fdbpl.cache_layout.blocks import Block, BlockGrid
@@ -186,19 +187,26 @@ def open_store(path: str | Path) -> Store:
     return Store(path=path, manifest=manifest, grid=grid, images_digest=fields["images"])
 
 
-def add_campaign(store: Store, name: str, specs: Sequence[ArraySpec]) -> Store:
+def add_campaign(
+    store: Store, name: str, specs: Sequence[ArraySpec], manifest: Mapping[str, Any] | None = None
+) -> Store:
     """Add arrays to a store, sealed or not; they are written and sealed by themselves. Idempotent.
+
+    Args:
+        manifest: what the arrays are made with beyond the store's own manifest, as JSON fields.
 
     Raises:
         ValueError: names that no store can have, or an array that another campaign has.
-        ManifestMismatch: the campaign is there with other arrays.
+        ManifestMismatch: the campaign is there with other arrays or another manifest.
     """
+    fields = Manifest(manifest or {}).fields
     campaigns = store.campaigns
     check_campaigns({**campaigns, name: specs})
     if name not in campaigns:
         install_arrays(store.path, name, specs, store.grid)
-        save_campaign(store.path, name, specs)
+        save_campaign(store.path, Campaign(name=name, arrays=tuple(specs), manifest=fields))
     gaps = campaign_differences(store.campaigns, {name: specs})
+    gaps += all_differences(store.campaign(name).manifest, fields)
     if gaps:
         raise ManifestMismatch(str(store.path), gaps)
     return store

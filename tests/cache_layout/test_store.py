@@ -237,3 +237,24 @@ def test_campaigns_that_cannot_be_added(sealed, specs, error, message):
 def test_a_campaign_that_is_there_with_other_arrays(sealed):
     with pytest.raises(ManifestMismatch, match=r"campaigns.teacher.crop/flip: found .*, expected \(absent\)"):
         add_campaign(open_store(sealed), "teacher", [SPECS[0], *SPECS[2:]])
+
+
+def test_a_campaign_has_a_manifest_of_its_own(sealed):
+    store = add_campaign(open_store(sealed), "student/x", [STUDENT], manifest={"weights": "sha256:1"})
+    for block in store.missing_blocks("student/x"):
+        write_block(store, "student/x", block, rows_of_block(store, block, "student/x"))
+    seal(sealed, "student/x")
+    with open_reader(sealed) as reader:
+        assert reader.campaign_manifest("student/x") == {"weights": "sha256:1"}
+        assert reader.campaign_manifest("teacher") == {}
+    with pytest.raises(ManifestMismatch, match="weights: found 'sha256:1', expected 'sha256:2'"):
+        add_campaign(store, "student/x", [STUDENT], manifest={"weights": "sha256:2"})
+
+
+def test_a_campaigns_manifest_changed_by_hand_breaks_its_seal(sealed):
+    path = sealed / "records" / "teacher" / "zarr.json"
+    document = json.loads(path.read_text())
+    document["attributes"]["fdbpl_campaign"]["manifest"] = {"weights": "other"}
+    path.write_text(json.dumps(document))
+    with pytest.raises(CacheError, match="the file was changed"):
+        open_reader(sealed)

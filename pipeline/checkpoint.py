@@ -1,0 +1,62 @@
+"""Saved prompts, and the state from which a stopped student goes on.
+
+Prompts are safetensors with what they were made from in the header. The training state is read back by torch's
+restricted loader, which makes tensors and plain values only.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fdbpl.pipeline.learners.base import Learner
+
+
+def save_prompts(path: Path, learner: Learner, facts: dict[str, Any]) -> None:
+    """Write every prompt (positive and negative) with `facts` (config, fingerprint) in the header."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    tensors = {name: value.detach().cpu().contiguous() for name, value in learner.prompts().items()}
+    save_file(tensors, temporary, metadata={"fdbpl": json.dumps(facts, sort_keys=True)})
+    temporary.replace(path)
+
+
+def read_prompts(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The prompts and facts of a file that save_prompts wrote. Raises ValueError where it is another file."""
+    with safe_open(path, framework="pt") as file:
+        facts = (file.metadata() or {}).get("fdbpl")
+        if facts is None:
+            raise ValueError(f"found no fdbpl header in {path}, expected prompts written by `fdbpl train`")
+        return {name: file.get_tensor(name) for name in sorted(file.keys())}, json.loads(facts)
+
+
+def load_into(learner: Learner, prompts: dict[str, Tensor]) -> None:
+    """Copy saved prompts into a learner of the same form. Raises ValueError, naming what does not fit."""
+    own = learner.prompts()
+    found = {name: tuple(value.shape) for name, value in prompts.items()}
+    expected = {name: tuple(value.shape) for name, value in own.items()}
+    if found != expected:
+        raise ValueError(f"found prompts of shapes {found}, expected {expected}: another learner wrote them")
+    with torch.no_grad():
+        for name, value in prompts.items():
+            own[name].copy_(value)
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    torch.save(state, temporary)
+    temporary.replace(path)
+
+
+def load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The state of a stopped student, or None where there is none or it belongs to another config."""
+    if not path.exists():
+        return None
+    state: dict[str, Any] = torch.load(path, weights_only=True)
+    return state if state["identity"] == json.dumps(identity, sort_keys=True) else None

@@ -1,0 +1,205 @@
+"""The program `fdbpl`: thin commands over the workflow.
+
+People's output goes to stdout as tables, progress and messages to stderr; with --json stdout holds one JSON
+object and nothing else. Heavy modules are imported by the command that needs them, so that --help is quick.
+"""
+
+import json
+import shlex
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from fdbpl.pipeline.workflow import Workflow
+
+app = typer.Typer(
+    name="fdbpl",
+    help="Adapt CLIP by distilled prompts: the teacher runs once, every student reads its store.",
+    epilog="Exit codes: 0 complete, 1 a check found something, 2 wrong input, 4 tasks failed, "
+    "75 stopped by a signal (run the same command to go on).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+Config = Annotated[Path, typer.Argument(help="the run's TOML file; `fdbpl init` writes one")]
+Json = Annotated[bool, typer.Option("--json", help="print one JSON object on stdout and nothing else")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="override one key of the config, e.g. crops.seeds=8"),
+]
+Cluster = Annotated[
+    str | None, typer.Option(help="where tasks run: auto, local or slurm (default: as the config says)")
+]
+
+
+def emit(result: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:
+    """The one place where a command's result is printed."""
+    if as_json:
+        typer.echo(json.dumps(result, indent=1))
+    else:
+        show(result)
+
+
+@app.command()
+def teach(config: Config, set_: Set = None, cluster: Cluster = None, json_: Json = False) -> None:
+    """Run the teacher over every crop of every training image, into the store. Only what is missing runs."""
+    result = _workflow(config, set_, cluster, json_).teach()
+    emit(
+        result,
+        json_,
+        lambda r: typer.echo(f"{r['store']}: {r['views']} views, {r['views_computed']} computed now, sealed"),
+    )
+
+
+@app.command()
+def features(config: Config, set_: Set = None, cluster: Cluster = None, json_: Json = False) -> None:
+    """Compute the frozen students' features of the stored crops once, so that training touches no image."""
+    result = _workflow(config, set_, cluster, json_).features()
+    emit(
+        result,
+        json_,
+        lambda r: typer.echo("\n".join(f"{name}: {n} computed now, sealed" for name, n in r["views_computed"].items())),
+    )
+
+
+@app.command()
+def train(config: Config, set_: Set = None, cluster: Cluster = None, json_: Json = False) -> None:
+    """Train every student of the config that is not finished."""
+    result = _workflow(config, set_, cluster, json_).train()
+    emit(
+        result,
+        json_,
+        lambda r: typer.echo(f"{len(r['students'])} students, {len(r['trained'])} trained now"),
+    )
+
+
+@app.command()
+def evaluate(config: Config, set_: Set = None, cluster: Cluster = None, json_: Json = False) -> None:
+    """Base, new and harmonic-mean accuracy of every student, with zero-shot rows beside them."""
+    result = _workflow(config, set_, cluster, json_).evaluate()
+    emit(result, json_, show_results)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="where everything of the demo is kept")] = Path("demo"),
+    retrain: Annotated[
+        bool, typer.Option(help="train the two tiny CLIPs anew (about 30 minutes) in place of the shipped ones")
+    ] = False,
+    set_: Set = None,
+    cluster: Cluster = None,
+    json_: Json = False,
+) -> None:
+    """Make a small world of JPEG files and run the whole main job on it. Run it again: it goes on, or is done."""
+    from fdbpl.pipeline.demo import run_demo, show_demo
+    from fdbpl.pipeline.progress import Ui
+
+    overrides = _overrides(set_, cluster)
+    emit(run_demo(folder, Ui(quiet=json_), overrides=overrides, retrain=retrain), json_, show_demo)
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="file to write")] = Path("fdbpl.toml"),
+    preset: Annotated[str, typer.Option(help="base-to-new (the field's protocol) or tiny (on a laptop)")] = (
+        "base-to-new"
+    ),
+    json_: Json = False,
+) -> None:
+    """Write a complete, commented config file to start from."""
+    from fdbpl.pipeline.presets.preset import write_preset
+
+    write_preset(path, preset)
+    emit({"config": str(path), "preset": preset}, json_, lambda r: typer.echo(f"wrote {r['config']}"))
+
+
+@app.command()
+def doctor(json_: Json = False) -> None:
+    """What is installed, what is missing, and the command that mends it."""
+    from fdbpl.pipeline.doctor import examine, show_examination
+
+    result = examine()
+    emit(result, json_, show_examination)
+    if not result["healthy"]:
+        raise typer.Exit(1)
+
+
+def show_results(results: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    from fdbpl.pipeline.report import result_table
+
+    Console().print(result_table(results))
+    typer.echo(f"report: {results['report']}")
+
+
+def _workflow(path: Path, set_: list[str] | None, cluster: str | None, json_: bool) -> "Workflow":
+    from fdbpl.pipeline.config_file import read_config
+    from fdbpl.pipeline.progress import Ui
+    from fdbpl.pipeline.students import student_plans
+    from fdbpl.pipeline.workflow import Workflow
+
+    config = read_config(path, _overrides(set_, cluster))
+    student_plans(config)  # a senseless student is refused before any step, not after the teacher has run
+    return Workflow(config, Ui(quiet=json_), command=_typed())
+
+
+def _typed() -> str:
+    """The command as it was typed, to be typed again."""
+    return shlex.join(["fdbpl", *sys.argv[1:]])
+
+
+def _overrides(set_: list[str] | None, cluster: str | None) -> tuple[str, ...]:
+    return (*(set_ or ()), *((f"cluster.kind={cluster}",) if cluster else ()))
+
+
+def main() -> None:
+    """Run the program; turns errors of known kinds into one message and an exit code."""
+    from fdbpl.pipeline.cli_cache import cache_app
+    from fdbpl.pipeline.cli_world import world_app
+
+    app.add_typer(cache_app, name="cache")
+    app.add_typer(world_app, name="world")
+    signal.signal(signal.SIGTERM, _interrupt)
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    try:
+        code = app(arguments, standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo(f"stopped; what is complete is kept. To go on: {_typed()}", err=True)
+        code = 75
+    except Exception as error:  # the outermost place: what is not a person's mistake is raised again
+        if debug:
+            raise
+        code = _explain(error, "--json" in arguments)
+    sys.exit(code or 0)
+
+
+def _explain(error: Exception, as_json: bool) -> int:
+    """Print the error and give its exit code; errors that are nobody's input are raised with their traceback."""
+    from fdbpl.cache_layout.errors import CacheError
+    from fdbpl.pipeline.errors import WRONG_INPUT, StageFailed
+    from fdbpl.slurm.errors import SlurmError
+
+    if hasattr(error, "format_message"):  # the parser's own errors: an unknown flag, a missing argument
+        message, code = str(error.format_message()), WRONG_INPUT
+    elif isinstance(error, (ValueError, CacheError, SlurmError, StageFailed, PermissionError)):
+        message, code = str(error), getattr(error, "exit_code", WRONG_INPUT)
+    else:
+        raise error
+    typer.echo(f"error: {message}", err=True)
+    if as_json:
+        typer.echo(json.dumps({"error": message, "exit_code": code}))
+    return code
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""`fdbpl cache …`: looking at stores."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fdbpl.pipeline.cli import Json, emit
+
+cache_app = typer.Typer(help="Look at a store of soft labels.", no_args_is_help=True)
+
+
+@cache_app.callback()
+def _group() -> None:
+    """Look at a store of soft labels."""
+
+
+@cache_app.command()
+def info(
+    store: Annotated[Path, typer.Argument(help="the Zarr store")],
+    json_: Json = False,
+) -> None:
+    """What a store holds: manifest, arrays, bytes a view, and how complete it is."""
+    from fdbpl.pipeline.store_info import store_info
+
+    emit(store_info(store), json_, _show)
+
+
+def _show(facts: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=facts["store"])
+    for column in ("array", "shape", "type", "bytes a view"):
+        table.add_column(column, justify="right" if column == "bytes a view" else "left")
+    for array in facts["arrays"]:
+        table.add_row(array["name"], str(array["shape"]), array["dtype"], str(array["bytes_per_view"]))
+    console = Console()
+    console.print(table)
+    for name, campaign in facts["campaigns"].items():
+        state = "sealed" if campaign["sealed"] else "not sealed"
+        console.print(f"{name}: {campaign['blocks_present']} of {campaign['blocks']} blocks, {state}")
+    console.print(
+        f"{facts['images']} images x {facts['seeds']} crop seeds, {facts['bytes_per_view']} bytes a view, "
+        f"{facts['bytes_per_view'] / 1000:.2f} GB a million views; {facts['bytes_on_disk']:,} bytes on disk"
+    )
+    console.print(f"fingerprint {facts['fingerprint']}", highlight=False)
+    console.print_json(data=facts["manifest"])

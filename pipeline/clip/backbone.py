@@ -1,0 +1,161 @@
+"""A frozen CLIP from open_clip, with all that decides what it says of an image.
+
+Invariant: a backbone always holds loaded weights (random ones are an error, never a warning), is in evaluation
+mode and has no trainable parameter. Its digest names the weights themselves, not the file they came from.
+Letters: B batch, C texts, D embedding, H W pixels.
+"""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from fdbpl.pipeline.clip.tiny import register_tiny_models
+from fdbpl.pipeline.config import ModelConfig, Precision
+
+_AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """A frozen open_clip model on a device.
+
+    `module` is the open_clip model, `image_size` the side of its square input in pixels, `mean` and `std` its
+    normalisation, `logit_scale` the factor of its cosines, `weights_digest` a sha256 over names and values.
+    """
+
+    model: str
+    pretrained: str
+    precision: Precision
+    device: torch.device
+    module: Any  # open_clip's classes share no typed interface
+    tokenizer: Any
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    logit_scale: float
+    weights_digest: str
+
+    @property
+    def embedding_width(self) -> int:
+        return int(self.module.visual.output_dim)
+
+    @torch.no_grad()
+    def encode_pixels(self, pixels_BCHW: Tensor) -> Tensor:
+        """Unit image features [B, D] float32 of uint8 pixels [B, 3, H, W] cut at this model's size."""
+        pixels = pixels_BCHW.to(self.device, non_blocking=True).to(torch.float32)
+        mean, std = (torch.tensor(v, device=self.device).view(1, 3, 1, 1) for v in (self.mean, self.std))
+        with self._autocast():
+            features_BD = self.module.encode_image((pixels / 255.0 - mean) / std)
+        return normalize(features_BD.to(torch.float32), dim=-1)
+
+    @torch.no_grad()
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Unit text features [C, D] float32 of plain sentences."""
+        with self._autocast():
+            features_CD = self.module.encode_text(self.tokenizer(list(texts)).to(self.device))
+        return normalize(features_CD.to(torch.float32), dim=-1)
+
+    def _autocast(self) -> torch.autocast:
+        dtype = _AUTOCAST.get(self.precision)
+        return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
+
+    def identity(self) -> dict[str, Any]:
+        """What of this model changes a label: the part of a store's manifest that names it."""
+        return {
+            "model": self.model,
+            "weights": self.weights_digest,
+            "precision": self.precision,
+            "logit_scale": self.logit_scale,
+        }
+
+    def preprocessing(self) -> dict[str, Any]:
+        return {
+            "image_size": self.image_size,
+            "interpolation": "bicubic, antialiased",
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+
+def load_backbone(config: ModelConfig, device: str = "cpu") -> Backbone:
+    """An open_clip model by name, with weights by tag or from a checkpoint file. Loaded once a process.
+
+    Raises:
+        ValueError: an unknown model or tag, a missing file, or a checkpoint of another model.
+    """
+    return _load(config.model, config.pretrained, config.precision, device)
+
+
+@lru_cache(maxsize=4)
+def _load(model: str, pretrained: str, precision: Precision, device: str) -> Backbone:
+    import open_clip  # slow to import, and not needed by a command that runs no model
+
+    register_tiny_models()
+    check_names(model, pretrained)
+    try:
+        module = open_clip.create_model(model, pretrained=pretrained, precision="fp32", device=device)
+    except RuntimeError as error:
+        raise ValueError(
+            f"the weights {pretrained!r} do not load into {model}: {_first_lines(str(error))}\n"
+            "expected: weights of this very architecture. Check `model` against the checkpoint, or, where the "
+            "weights must be downloaded, that this machine reaches their host or has them in its cache"
+        ) from error
+    module = module.eval().requires_grad_(False)
+    preprocess = open_clip.get_model_preprocess_cfg(module)
+    size = preprocess["size"]
+    return Backbone(
+        model=model,
+        pretrained=pretrained,
+        precision=precision,
+        device=torch.device(device),
+        module=module,
+        tokenizer=open_clip.get_tokenizer(model),
+        image_size=size[0] if isinstance(size, (tuple, list)) else size,
+        mean=tuple(preprocess["mean"]),
+        std=tuple(preprocess["std"]),
+        logit_scale=round(float(module.logit_scale.detach().exp()), 4),
+        weights_digest=weights_digest(module),
+    )
+
+
+def check_names(model: str, pretrained: str) -> None:
+    """Refuse an unknown model, and weights that are neither a known tag nor a file, before anything is built."""
+    import open_clip
+
+    register_tiny_models()
+    if model not in open_clip.list_models():
+        from difflib import get_close_matches
+
+        near = get_close_matches(model, open_clip.list_models(), n=3) or ["ViT-B-32", "ViT-L-14"]
+        raise ValueError(
+            f"found the model name {model!r}, expected one that open_clip knows, such as {', '.join(near)}"
+        )
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    if pretrained not in tags and not Path(pretrained).is_file():
+        raise ValueError(
+            f"found pretrained = {pretrained!r} for {model}, expected an existing checkpoint file"
+            + (f" or one of the tags {', '.join(tags)}" if tags else " (this model has no downloadable weights)")
+        )
+
+
+def weights_digest(module: nn.Module) -> str:
+    """sha256 over the names, types, shapes and bytes of all parameters and buffers that are saved."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _first_lines(text: str, most: int = 4) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(lines[:most]) + (f" … ({len(lines) - most} more)" if len(lines) > most else "")

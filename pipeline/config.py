@@ -1,0 +1,146 @@
+"""The one file that describes a run, as typed models: what is not listed here cannot be set.
+
+Every model is frozen and refuses unknown keys; `config_file` reads them from TOML.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from fdbpl.cache_layout.crops import CropPolicy
+
+Precision = Literal["fp32", "fp16", "bf16"]
+Supervision = Literal["hard", "online", "cached"]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataConfig(Section):
+    """A data set in CoOp's layout: a folder of images and a JSON file of splits."""
+
+    name: str = Field(description="name of the data set, for tables and file names")
+    folder: Path = Field(description="folder of the data set")
+    images: str = Field("images", description="folder of the images, inside `folder`")
+    split: str = Field(description="file with the train, val and test lists, inside `folder`")
+    template: str = Field("a photo of a {}.", description="hand-written prompt of the zero-shot rows")
+
+
+class ModelConfig(Section):
+    """A CLIP of open_clip with its weights."""
+
+    model: str = Field(description="open_clip model name")
+    pretrained: str = Field(description="weights: a tag of open_clip, or a checkpoint file")
+    precision: Precision = Field("fp32", description="arithmetic of the encoders: fp32, fp16 or bf16")
+
+
+class TeacherConfig(ModelConfig):
+    """The large CLIP whose soft labels are stored."""
+
+    templates: tuple[str, ...] = Field(("a photo of a {}.",), description="prompts of its text classifier")
+
+
+class CropConfig(Section):
+    """The random crops of each image: RandomResizedCrop and a horizontal flip."""
+
+    seeds: Positive = Field(16, description="crops of each image that the teacher labels")
+    scale: tuple[float, float] = Field((0.08, 1.0), description="range of a crop's share of the image's area")
+    ratio: tuple[float, float] = Field((3 / 4, 4 / 3), description="range of its width over its height")
+    flip_probability: float = Field(0.5, description="how often it is mirrored")
+
+    def policy(self, size: int) -> CropPolicy:
+        return CropPolicy(size=size, scale=self.scale, ratio=self.ratio, flip_probability=self.flip_probability)
+
+    @model_validator(mode="after")
+    def _checked(self) -> "CropConfig":
+        self.policy(1)  # refuses what makes no sense, with its own words
+        return self
+
+
+class StoreConfig(Section):
+    """Where soft labels lie, and in what pieces they are written: one task writes one block."""
+
+    path: Path = Field(Path("store.zarr"), description="the Zarr store; relative to the run's folder")
+    images_per_block: Positive = Field(1024, description="images of a block")
+    seeds_per_block: Positive = Field(16, description="crop seeds of a block")
+
+
+class LoadingConfig(Section):
+    decoder: Literal["auto", "torchvision", "dali", "pillow"] = Field("auto", description="image decoder")
+    batch_size: Positive = Field(256, description="crops a forward pass of teacher and feature passes")
+    device: str = Field("auto", description="auto (a GPU where there is one), cpu or cuda")
+
+
+class OptimConfig(Section):
+    """SGD with a constant warm-up and a cosine, stepped once an epoch: the field's recipe."""
+
+    optimizer: Literal["sgd", "adam"] = Field("sgd", description="sgd (momentum 0.9) or adam")
+    learning_rate: float = Field(0.002, gt=0, description="rate after the warm-up")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
+    weight_decay: float = Field(5e-4, ge=0, description="decay of the prompts too, as published")
+    warmup_epochs: int = Field(1, ge=0, description="epochs at the warm-up rate")
+    warmup_learning_rate: float = Field(1e-5, gt=0, description="rate of the warm-up")
+
+
+class StudentConfig(ModelConfig):
+    """A grid of students: every learner x objective x supervision x seed listed is one."""
+
+    name: str = Field("", description="what its students' names begin with; needed where two tables agree")
+    learner: tuple[str, ...] = Field(("coop",), description="what is learned: coop")
+    objective: tuple[str, ...] = Field(("kdpl",), description="the loss: cross_entropy, kdpl, fdbpl")
+    supervision: tuple[Supervision, ...] = Field(
+        ("cached",), description="where targets come from: hard, online, cached"
+    )
+    seeds: tuple[int, ...] = Field((1, 2, 3), description="one student for each: few-shot subset and order")
+    classes: Literal["base", "all"] = Field("base", description="classes trained on: the first half, or all")
+    shots: int = Field(16, ge=0, description="training images a class; 0 takes all")
+    features: Literal["stored", "live"] = Field(
+        "stored", description="image features from the store, or from pixels in every step"
+    )
+    epochs: Positive = Field(50, description="passes over the training images")
+    batch_size: Positive = Field(32, description="views a step")
+    optim: OptimConfig = Field(default_factory=OptimConfig, description="optimiser and schedule")
+    learner_options: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="options of each learner, by its name"
+    )
+    objective_options: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="options of each objective, by its name"
+    )
+
+    @field_validator("learner", "objective", "supervision", "seeds", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return value if isinstance(value, (list, tuple)) else (value,)
+
+
+class EvaluateConfig(Section):
+    protocol: Literal["base-to-new"] = Field("base-to-new", description="what is measured")
+
+
+class ClusterConfig(Section):
+    """Where tasks run."""
+
+    kind: Literal["auto", "local", "slurm"] = Field("auto", description="local pool, or Slurm job arrays")
+    max_workers: Positive = Field(2, description="tasks at a time: processes, or the array's limit")
+    cpus: Positive = Field(1, description="processors of a task")
+    gpus: int = Field(0, ge=0, description="GPUs of a task")
+    memory_gb: Positive = Field(8, description="memory of a task")
+    minutes: Positive = Field(60, description="time limit of a task")
+    slurm: dict[str, Any] = Field(default_factory=dict, description="submitit parameters, e.g. slurm_partition")
+
+
+class RunConfig(Section):
+    """A whole run, from images to the table."""
+
+    folder: Path = Field(description="where everything of this run is kept")
+    data: DataConfig
+    teacher: TeacherConfig
+    crops: CropConfig = Field(default_factory=CropConfig)
+    store: StoreConfig = Field(default_factory=StoreConfig)
+    loading: LoadingConfig = Field(default_factory=LoadingConfig)
+    student: tuple[StudentConfig, ...] = ()
+    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+    cluster: ClusterConfig = Field(default_factory=ClusterConfig)

@@ -1,0 +1,98 @@
+"""Reading a run's config from TOML: every fault of the file named at once, and every path made absolute."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from fdbpl.pipeline.config import RunConfig, StudentConfig, TeacherConfig
+from fdbpl.pipeline.options import unknown_key
+
+M = TypeVar("M", TeacherConfig, StudentConfig)
+
+
+def read_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
+    """The config of a TOML file, with `a.b=value` overrides and with its paths made absolute.
+
+    Raises:
+        ValueError: no such file, TOML that does not parse, an unknown key (the valid ones are listed), or a
+            value out of its range; every fault of the file is named at once.
+    """
+    if not path.is_file():
+        raise ValueError(f"found no config file at {path}, expected one: `fdbpl init {path}` writes it")
+    try:
+        values = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} is not valid TOML: {error}") from error
+    for override in overrides:
+        _set(values, override)
+    return parse_config(values, base=path.resolve().parent, where=str(path))
+
+
+def parse_config(values: dict[str, Any], *, base: Path, where: str) -> RunConfig:
+    """A config from plain values; relative paths are taken from `base`. Raises ValueError as read_config."""
+    try:
+        config = RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(f"{where}: " + "\n".join(_explain(error))) from error
+    folder = base / config.folder
+    return config.model_copy(
+        update={
+            "folder": folder,
+            "data": config.data.model_copy(update={"folder": base / config.data.folder}),
+            "store": config.store.model_copy(update={"path": folder / config.store.path}),
+            "teacher": _with_checkpoint(config.teacher, base),
+            "student": tuple(_with_checkpoint(student, base) for student in config.student),
+        }
+    )
+
+
+def _with_checkpoint(section: M, base: Path) -> M:
+    """A checkpoint file is meant relative to the config too; a tag stays a tag."""
+    path = base / section.pretrained
+    return section.model_copy(update={"pretrained": str(path)}) if path.is_file() else section
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise ValueError(f"found the override {override!r}, expected key=value such as crops.seeds=8")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is a string: the shell has eaten its quotes
+    *parents, last = key.strip().split(".")
+    table: Any = values
+    try:
+        for parent in parents:
+            table = table[int(parent)] if isinstance(table, list) else table.setdefault(parent, {})
+        table[last] = value
+    except (TypeError, IndexError, ValueError, AttributeError) as error:
+        raise ValueError(f"found the override {override!r}, but the config has no such place: {key.strip()}") from error
+
+
+def _explain(error: ValidationError) -> list[str]:
+    """One line for each fault: where, what was found, what is expected."""
+    lines = []
+    for fault in error.errors():
+        place = [str(part) for part in fault["loc"]]
+        if fault["type"] == "extra_forbidden":
+            lines.append(unknown_key(".".join(place[:-1]) or "top level", place[-1], _known_keys(fault["loc"])))
+        elif fault["type"] == "missing":
+            lines.append(f"{'.'.join(place)}: found nothing, expected a value")
+        else:
+            message = fault["msg"].removeprefix("Value error, ")
+            lines.append(f"{'.'.join(place)}: found {fault['input']!r}: {message}")
+    return lines
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = RunConfig
+    for part in location[:-1]:
+        if isinstance(part, int):
+            continue
+        inner = model.model_fields[part].annotation
+        arguments = [a for a in getattr(inner, "__args__", ()) if isinstance(a, type)]
+        model = arguments[0] if arguments else inner  # type: ignore[assignment]  # every section is a model
+    return list(model.model_fields)

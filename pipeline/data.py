@@ -1,0 +1,45 @@
+"""From a config's data section to the images and classes that a teacher or a student works on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fdbpl.pipeline.config import DataConfig, StudentConfig
+from fdbpl.pipeline.datasets.data_set import DataSet
+from fdbpl.pipeline.datasets.few_shot import base_and_new, few_shot
+from fdbpl.pipeline.datasets.split_json import read_split_json
+
+
+def load_data(config: DataConfig) -> DataSet:
+    """The data set of a config. Raises ValueError where folder, split file or lists are not as expected."""
+    return read_split_json(config.name, config.folder, config.images, config.split)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSet:
+    """The training images of one student: ids are positions in the train split, which is the store's order."""
+
+    class_names: tuple[str, ...]
+    image_ids_M: np.ndarray
+    labels_M: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.image_ids_M)
+
+
+def training_set(data: DataSet, student: StudentConfig, seed: int) -> TrainingSet:
+    """Few-shot images of all classes are drawn first, then the base half is kept: the field's order.
+
+    Raises:
+        ValueError: a class with too few images.
+    """
+    labels_N = np.asarray(data.train.labels, dtype=np.int64)
+    ids_M = np.arange(len(labels_N))
+    if student.shots:
+        ids_M = np.asarray(few_shot(data.train.labels, student.shots, seed), dtype=np.int64)
+    names = data.class_names
+    if student.classes == "base":
+        base, _ = base_and_new(len(names))
+        ids_M = ids_M[labels_N[ids_M] < len(base)]
+        names = names[: len(base)]
+    return TrainingSet(class_names=tuple(names), image_ids_M=ids_M, labels_M=labels_N[ids_M])

@@ -1,0 +1,90 @@
+"""Features of the test images under one model, computed once and kept: evaluating another prompt then costs one
+matrix product."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from fdbpl.pipeline.clip.backbone import load_backbone
+from fdbpl.pipeline.config import ModelConfig, RunConfig
+from fdbpl.pipeline.data import load_data
+from fdbpl.pipeline.datasets.data_set import DataSet
+from fdbpl.pipeline.device import choose_device, decoder_name
+from fdbpl.pipeline.labels_manifest import list_digest, weights_source
+from fdbpl.pipeline.loading.decoder import make_decoder
+from fdbpl.pipeline.run_folder import RunFolder, model_key, write_atomically
+from fdbpl.pipeline.teach import image_root
+
+
+def test_models(config: RunConfig) -> dict[str, ModelConfig]:
+    """The models that are evaluated, by key: the teacher first, then each backbone that a student uses."""
+    models: tuple[ModelConfig, ...] = (config.teacher, *config.student)
+    return {model_key(model.model, model.pretrained): model for model in models}
+
+
+def missing_features(config: RunConfig) -> list[str]:
+    """The keys of the models whose test features are not there, or were made from other weights or images."""
+    data = load_data(config.data)
+    return [
+        key
+        for key, model in test_models(config).items()
+        if read_test_features(config, data, model, missing_ok=True) is None
+    ]
+
+
+def write_test_features(config: RunConfig, key: str, on_progress: Callable[[int, int], None]) -> int:
+    """Encode all test images by the test transform and keep the features; the number of images.
+
+    Raises:
+        UnreadableImage: an image that cannot be read, by path and index.
+    """
+    data = load_data(config.data)
+    model = test_models(config)[key]
+    if read_test_features(config, data, model, missing_ok=True) is not None:
+        return 0
+    device = choose_device(config.loading.device)
+    backbone = load_backbone(model, device)
+    decoder = make_decoder(decoder_name(config), device=device)
+    files = [image_root(config) / path for path in data.test.paths]
+    parts: list[Tensor] = []
+    for start in range(0, len(files), config.loading.batch_size):
+        pixels = decoder.center(files[start : start + config.loading.batch_size], backbone.image_size)
+        parts.append(backbone.encode_pixels(pixels).cpu())
+        on_progress(min(start + config.loading.batch_size, len(files)), len(files))
+    content = save({"features": torch.cat(parts)}, metadata={"fdbpl": _identity(data, model)})
+    write_atomically(RunFolder(config.folder).test_features(key), content)
+    return len(files)
+
+
+def read_test_features(
+    config: RunConfig, data: DataSet, model: ModelConfig, *, missing_ok: bool = False
+) -> Tensor | None:
+    """Unit features [N, D] float32 of the test split; None where they are missing or stale and that is allowed.
+
+    Raises:
+        ValueError: they are missing or stale.
+    """
+    path = RunFolder(config.folder).test_features(model_key(model.model, model.pretrained))
+    if path.exists():
+        with safe_open(path, framework="pt") as file:
+            if (file.metadata() or {}).get("fdbpl") == _identity(data, model):
+                features: Tensor = file.get_tensor("features")
+                return features
+    if missing_ok:
+        return None
+    raise ValueError(f"found no test features of {model.model} at {path}, expected them: run `fdbpl evaluate`")
+
+
+def _identity(data: DataSet, model: ModelConfig) -> str:
+    facts: dict[str, Any] = {
+        "model": model.model,
+        "source": weights_source(model.pretrained),
+        "precision": model.precision,
+        "images": list_digest(data.test),
+    }
+    return json.dumps(facts, sort_keys=True)

@@ -1,0 +1,124 @@
+"""The student feature pass: a frozen student encoder's features of the stored views, computed once.
+
+A learner whose image encoder is frozen then trains on no image at all. The features are a campaign of the same
+store, cut from the very windows that the teacher saw, and they carry their own manifest.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fdbpl.cache_layout.errors import CacheError, ManifestMismatch
+from fdbpl.cache_layout.manifest import differences
+from fdbpl.cache_layout.reader import Reader, open_reader
+from fdbpl.cache_layout.store import ArraySpec, Store, add_campaign, open_store
+from fdbpl.pipeline.clip.backbone import Backbone, load_backbone
+from fdbpl.pipeline.config import RunConfig, StudentConfig
+from fdbpl.pipeline.device import choose_device
+from fdbpl.pipeline.labels_manifest import weights_source
+from fdbpl.pipeline.loading.decoder import make_decoder
+from fdbpl.pipeline.passes import OnProgress, write_pass
+from fdbpl.pipeline.run_folder import model_key
+from fdbpl.pipeline.teach import CAMPAIGN as TEACHER
+from fdbpl.pipeline.teach import image_root
+from fdbpl.pipeline.windows import Pixels, StoredWindows
+
+
+def campaign_of(student: StudentConfig) -> str:
+    return f"student/{model_key(student.model, student.pretrained)}"
+
+
+def feature_array(student: StudentConfig) -> str:
+    return f"{campaign_of(student)}/embedding"
+
+
+def feature_campaigns(config: RunConfig) -> dict[str, StudentConfig]:
+    """The feature passes that a config's students ask for, by campaign."""
+    return {campaign_of(table): table for table in config.student if table.features == "stored"}
+
+
+def expected_features(student: StudentConfig) -> dict[str, Any]:
+    """What a run expects of stored features, known without loading the student."""
+    return {
+        "model": student.model,
+        "source": weights_source(student.pretrained),
+        "precision": student.precision,
+    }
+
+
+def prepare_features(store: Store, config: RunConfig, student: StudentConfig) -> str:
+    """Add the student's campaign to the store where it is not there yet; its name.
+
+    Raises:
+        ManifestMismatch: features of that name exist, made by other weights.
+    """
+    campaign = campaign_of(student)
+    if campaign in store.campaigns:
+        check_features(store.campaign(campaign).manifest, str(store.path), student)
+        return campaign
+    backbone = _load(config, student)
+    array = ArraySpec(name=f"{campaign}/embedding", row_shape=(backbone.embedding_width,), dtype="float16")
+    facts = {**backbone.identity(), **expected_features(student), "preprocessing": backbone.preprocessing()}
+    add_campaign(store, campaign, [array], manifest=facts)
+    return campaign
+
+
+def check_stored_features(reader: Reader, student: StudentConfig) -> None:
+    """Refuse a store without this very student's features, or with some of them missing. Raises CacheError."""
+    campaign = campaign_of(student)
+    if feature_array(student) not in reader.arrays:
+        raise CacheError(
+            f"the store at {reader.path} has no features of {student.model}, expected {feature_array(student)}: "
+            'run `fdbpl features CONFIG`, or set the student\'s features = "live"'
+        )
+    reader.require_sealed((campaign,))
+    check_features(reader.campaign_manifest(campaign), str(reader.path), student)
+
+
+def check_features(found: Mapping[str, Any], where: str, student: StudentConfig) -> None:
+    """Refuse features of other weights than the student's. Raises ManifestMismatch, naming each field."""
+    differing = differences(found, expected_features(student))
+    if differing:
+        raise ManifestMismatch(f"{where}, {campaign_of(student)}", differing)
+
+
+def feature_block(config: RunConfig, campaign: str, block_id: str, on_progress: OnProgress) -> int:
+    """Compute and publish one block of features; the number of views, 0 where it is there already."""
+    store = open_store(config.store.path)
+    block = next((block for block in store.missing_blocks(campaign) if block.id == block_id), None)
+    if block is None:
+        return 0
+    backbone = _load(config, feature_campaigns(config)[campaign])
+    decoder_name = store.manifest.fields["decoder"]["name"]
+    with open_reader(store.path, campaigns=(TEACHER,)) as reader:
+        return write_pass(
+            store,
+            campaign,
+            block,
+            pixels=Pixels(
+                make_decoder(decoder_name, device=choose_device(config.loading.device)),
+                image_root(config),
+                store.images.paths,
+                StoredWindows(reader),
+            ),
+            size=backbone.image_size,
+            encode=_Embed(backbone, f"{campaign}/embedding"),
+            batch_size=config.loading.batch_size,
+            on_progress=on_progress,
+        )
+
+
+class _Embed:
+    def __init__(self, backbone: Backbone, array: str) -> None:
+        self._backbone, self._array = backbone, array
+
+    def __call__(self, pixels_BCHW: Tensor) -> dict[str, np.ndarray]:
+        features_BD = self._backbone.encode_pixels(pixels_BCHW)
+        return {self._array: features_BD.to(torch.float16).cpu().numpy()}
+
+
+def _load(config: RunConfig, student: StudentConfig) -> Backbone:
+    return load_backbone(student, choose_device(config.loading.device))

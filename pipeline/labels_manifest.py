@@ -1,0 +1,92 @@
+"""What a store's manifest says, and what of it a run can expect without running its teacher.
+
+The whole manifest is known where labels are made. A student states the part that follows from its config and
+the data set's lists; it needs neither the teacher nor the images for that.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fdbpl.cache_layout.images import ImageIndex
+from fdbpl.cache_layout.manifest import Manifest, canonical_json, digest_of
+from fdbpl.pipeline.clip.backbone import Backbone
+from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.datasets.data_set import DataSet, Split
+from fdbpl.pipeline.device import planned_device
+from fdbpl.pipeline.loading.decoder import Decoder
+
+CLASS_LIST = "all"
+
+
+def expected_fields(config: RunConfig, data: DataSet) -> dict[str, Any]:
+    """What a run expects of its store: teacher, crops, images and prompt templates; of the classes' names the
+    student finds its own columns, so that a store of more classes fits too."""
+    policy = config.crops.policy(1)
+    return {
+        "teacher": {
+            "model": config.teacher.model,
+            "source": weights_source(config.teacher.pretrained),
+            "precision": config.teacher.precision,
+        },
+        "crops": {
+            "scale": list(policy.scale),
+            "ratio": list(policy.ratio),
+            "flip_probability": policy.flip_probability,
+        },
+        "images": {"list": list_digest(data.train)},
+        "classes": {CLASS_LIST: {"templates": list(config.teacher.templates)}},
+    }
+
+
+def full_manifest(
+    config: RunConfig, data: DataSet, *, teacher: Backbone, decoder: Decoder, images: ImageIndex
+) -> Manifest:
+    """Everything that changes a label; its hash is the store's fingerprint."""
+    stated = expected_fields(config, data)
+    return Manifest(
+        fields={
+            "teacher": stated["teacher"] | teacher.identity(),
+            "preprocessing": teacher.preprocessing(),
+            "decoder": decoder_identity(decoder, planned_device(config)),
+            "crops": stated["crops"] | {"size": teacher.image_size},
+            "images": stated["images"] | {"content": images.digest},
+            "classes": {CLASS_LIST: stated["classes"][CLASS_LIST] | {"names": names_digest(data.class_names)}},
+            "logits": "scale * cosine, less the largest of the view",
+            "versions": library_versions(),
+        }
+    )
+
+
+def decoder_identity(decoder: Decoder, device: str) -> dict[str, str]:
+    """What cuts the pixels; the same decoder on another kind of device rounds differently."""
+    return {"name": decoder.name, "version": decoder.version, "device": device}
+
+
+def library_versions() -> Mapping[str, str]:
+    """Versions that may change a label's last bits."""
+    return {name: version(name) for name in ("torch", "open_clip_torch", "fdbpl")}
+
+
+def names_digest(class_names: tuple[str, ...]) -> str:
+    return digest_of(canonical_json(list(class_names)).encode())
+
+
+def list_digest(split: Split) -> str:
+    """Digest of paths and labels in order: which images a store is about, without reading one."""
+    return digest_of(canonical_json([list(split.paths), list(split.labels)]).encode())
+
+
+def weights_source(pretrained: str) -> str:
+    """'tag NAME' for weights that open_clip knows by a tag, 'sha256:…' of the file for a checkpoint."""
+    path = Path(pretrained)
+    return f"sha256:{_file_digest(path, path.stat().st_mtime_ns)}" if path.is_file() else f"tag {pretrained}"
+
+
+@lru_cache(maxsize=8)
+def _file_digest(path: Path, _modified: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,19 @@
+"""Cross-entropy with the true labels: CoOp as published (arXiv 2109.01134)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch.nn.functional import cross_entropy
+
+from fdbpl.pipeline.values import LossTerms, Prediction, Targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossEntropy:
+    name: ClassVar[str] = "cross_entropy"
+    needs: ClassVar[Literal["labels", "teacher"]] = "labels"
+    dual: ClassVar[bool] = False
+
+    def __call__(self, prediction: Prediction, targets: Targets) -> LossTerms:
+        loss_B = cross_entropy(prediction.logits_BC.float(), targets.labels_B, reduction="none")
+        return LossTerms(values={"cross_entropy": loss_B})

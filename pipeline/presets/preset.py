@@ -1,0 +1,83 @@
+"""Complete configs to start from: a TOML file a preset holds what differs from the defaults, and the written file
+shows every key with its meaning, so that it is the reference too."""
+
+import json
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.options import unknown_key
+
+PRESETS = ("base-to-new", "tiny")
+
+
+def preset_values(name: str) -> dict[str, Any]:
+    """What a preset sets. Raises ValueError for an unknown name."""
+    if name not in PRESETS:
+        raise ValueError(unknown_key("preset", name, list(PRESETS)))
+    text = files("fdbpl.pipeline.presets").joinpath(f"{name}.toml").read_text()
+    return tomllib.loads(text)
+
+
+def write_preset(path: Path, name: str) -> None:
+    """Write a preset as a config file. Raises ValueError where the file exists or its folder does not."""
+    text = render(RunConfig.model_validate(preset_values(name)), name)
+    if path.exists():
+        raise ValueError(f"found {path} already, expected no file there: move it, or name another path")
+    if not path.parent.is_dir():
+        raise ValueError(f"found no folder {path.parent}, expected one to write {path.name} into")
+    path.write_text(text)
+
+
+def render(config: RunConfig, preset: str) -> str:
+    """A config as TOML with every key and, behind it, what it means."""
+    lines = [
+        f"# A run of fdbpl, from the preset {preset!r}. Relative paths are taken from this file's folder.",
+        "# fdbpl teach, features, train and evaluate are its steps; each does only what is missing.",
+        "",
+        *_keys(config),
+    ]
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if isinstance(value, BaseModel):
+            lines += _table(f"[{name}]", name, value)
+        elif name == "student":
+            for student in value:
+                lines += _table("[[student]]", "student", student)
+    return "\n".join(lines) + "\n"
+
+
+def _table(header: str, path: str, section: BaseModel) -> list[str]:
+    summary = " ".join((type(section).__doc__ or "").split())
+    lines = ["", *([f"# {summary}"] if summary and "!!!" not in summary else []), header, *_keys(section)]
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            lines += _table(f"[{path}.{name}]", f"{path}.{name}", value)
+        elif isinstance(value, dict):
+            lines += _options(f"{path}.{name}", value, type(section).model_fields[name].description or "")
+    return lines
+
+
+def _keys(section: BaseModel) -> list[str]:
+    values = section.model_dump(mode="json")
+    lines = []
+    for name, field in type(section).model_fields.items():
+        if isinstance(getattr(section, name), (BaseModel, dict)) or name == "student":
+            continue
+        lines.append(f"{name} = {json.dumps(values[name])}".ljust(44) + f"  # {field.description}")
+    return lines
+
+
+def _options(path: str, value: dict[str, Any], description: str) -> list[str]:
+    """Free tables: plain keys, or a table of options for each name."""
+    lines = ["", f"# {description}", f"[{path}]"]
+    lines += [f"{key} = {json.dumps(inner)}" for key, inner in value.items() if not isinstance(inner, dict)]
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            lines += [f"[{path}.{key}]", *(f"{name} = {json.dumps(option)}" for name, option in inner.items())]
+    return lines

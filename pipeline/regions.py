@@ -1,0 +1,60 @@
+"""Whether the teacher's weight tells informative crops from others, on a world that knows what each crop shows."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fdbpl.cache_layout.reader import Reader, open_reader
+from fdbpl.kernels.dual_prompt import informative_weight
+from fdbpl.pipeline.datasets.scene_facts import crop_content, read_scenes
+from fdbpl.pipeline.teach import CAMPAIGN
+
+KINDS = ("background", "distractor", "main")
+
+
+def region_weights(store: Path, scenes_file: Path) -> dict[str, Any]:
+    """Mean weight w = 1 - H(T)/log C of the crops of each kind, and the AUC of w for 'shows the main object'.
+
+    Returns:
+        JSON: for each kind {"views", "mean_weight"}, and "auc".
+    """
+    with open_reader(store, campaigns=(CAMPAIGN,)) as reader:
+        weights_V, kinds_V = _all_views(reader, scenes_file)
+    result: dict[str, Any] = {
+        kind: {
+            "views": int((kinds_V == kind).sum()),
+            "mean_weight": round(float(weights_V[kinds_V == kind].mean()), 4) if kind in kinds_V else None,
+        }
+        for kind in KINDS
+    }
+    result["auc"] = round(auc(weights_V[kinds_V == "main"], weights_V[kinds_V != "main"]), 4)
+    return result
+
+
+def auc(positive_P: np.ndarray, negative_Q: np.ndarray) -> float:
+    """Probability that a positive scores above a negative, ties counted half; NaN where one kind is absent."""
+    if not len(positive_P) or not len(negative_Q):
+        return float("nan")
+    ordered_Q = np.sort(negative_Q)
+    below = np.searchsorted(ordered_Q, positive_P, side="left")
+    not_above = np.searchsorted(ordered_Q, positive_P, side="right")
+    return float((below + not_above).mean() / (2 * len(ordered_Q)))
+
+
+def _all_views(reader: Reader, scenes_file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Weight and kind of every view of the store, seed by seed."""
+    scenes = read_scenes(scenes_file)
+    images_N = np.arange(reader.num_images)
+    weights, kinds = [], []
+    for seed in range(reader.num_seeds):
+        seeds_N = np.full(reader.num_images, seed)
+        logits_NC = torch.from_numpy(reader.read("teacher/logits", images_N, seeds_N))
+        weights.append(informative_weight(logits_NC).numpy())
+        boxes_N4 = reader.read("crop/box", images_N, seeds_N)
+        kinds += [
+            crop_content(scenes[path], box.tolist()).kind
+            for path, box in zip(reader.images.paths, boxes_N4, strict=True)
+        ]
+    return np.concatenate(weights), np.array(kinds)

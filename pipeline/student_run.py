@@ -1,0 +1,175 @@
+"""From a student's plan to its saved prompts: puts the ingredients together, trains, writes the record last."""
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from fdbpl.cache_layout.reader import Reader, open_reader
+from fdbpl.pipeline.checkpoint import save_prompts
+from fdbpl.pipeline.clip.backbone import Backbone, load_backbone
+from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.data import TrainingSet, load_data, training_set
+from fdbpl.pipeline.datasets.data_set import DataSet
+from fdbpl.pipeline.datasets.scan import scan_images
+from fdbpl.pipeline.device import choose_device, decoder_name
+from fdbpl.pipeline.features import check_stored_features, feature_array
+from fdbpl.pipeline.labels_manifest import expected_fields
+from fdbpl.pipeline.loading.decoder import make_decoder
+from fdbpl.pipeline.run_folder import RunFolder, StudentFolder, write_atomically, write_json
+from fdbpl.pipeline.students import StudentPlan
+from fdbpl.pipeline.supervision import HardLabels, OnlineTeacher, StoredTeacher, Supervision
+from fdbpl.pipeline.teach import CAMPAIGN as TEACHER
+from fdbpl.pipeline.teach import image_root
+from fdbpl.pipeline.train import Ingredients, TrainingLog, train
+from fdbpl.pipeline.views import LiveFeatures, StoredFeatures, ViewSource
+from fdbpl.pipeline.windows import ComputedWindows, Pixels, StoredWindows
+
+
+def run_student(
+    config: RunConfig, plan: StudentPlan, on_progress: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
+    """Train one student, or tell of it where it is finished; its record.
+
+    Raises:
+        CacheError: a store that is not sealed, does not fit, or lacks the student's features.
+        ValueError: classes that the store does not know, too few images, a wrong model.
+    """
+    folder = RunFolder(config.folder).student(plan.id)
+    identity = student_identity(config, plan)
+    record = finished_record(folder, identity)
+    if record is not None:
+        return record
+    data = load_data(config.data)
+    with ExitStack() as stack:
+        reader = stack.enter_context(open_store_for(config, plan, data)) if plan.needs_store else None
+        ingredients = gather(config, plan, data, reader)
+        torch.manual_seed(plan.seed)
+        log = train(
+            ingredients,
+            plan.config,
+            seed=plan.seed,
+            state_file=folder.checkpoint_file,
+            identity=identity,
+            on_progress=on_progress,
+        )
+        fingerprint = reader.manifest.fingerprint if reader is not None else None
+    facts = {"identity": identity, "fingerprint": fingerprint, "config": config.model_dump(mode="json")}
+    save_prompts(folder.prompts_file, ingredients.learner, facts)
+    return _write_record(folder, plan, identity, fingerprint, log)
+
+
+def student_identity(config: RunConfig, plan: StudentPlan) -> dict[str, Any]:
+    """All that a finished student depends on: change one of it and the student is trained anew."""
+    dumped = config.model_dump(mode="json", include={"data", "teacher", "crops"})
+    return {"student": plan.identity(), **dumped}
+
+
+def finished_record(folder: StudentFolder, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The record of a student that is finished and was made as it would be now, else None."""
+    if not folder.record_file.exists() or not folder.prompts_file.exists():
+        return None
+    record: dict[str, Any] = json.loads(folder.record_file.read_text())
+    return record if record["identity"] == json.loads(json.dumps(identity)) else None
+
+
+def open_store_for(config: RunConfig, plan: StudentPlan, data: DataSet) -> Reader:
+    """The store as this student needs it: sealed, made as the config says, with its features where it wants them."""
+    reader = open_reader(config.store.path, expect=expected_fields(config, data), campaigns=(TEACHER,))
+    if config.crops.seeds > reader.num_seeds:
+        raise ValueError(
+            f"crops.seeds: found {config.crops.seeds}, expected at most {reader.num_seeds}, the seeds that the "
+            f"store at {config.store.path} holds"
+        )
+    if plan.config.features == "stored":
+        check_stored_features(reader, plan.config)
+    return reader
+
+
+def gather(config: RunConfig, plan: StudentPlan, data: DataSet, reader: Reader | None) -> Ingredients:
+    """Learner, objective, supervision and source of views of one student."""
+    device = choose_device(config.loading.device)
+    section = plan.config
+    backbone = load_backbone(section, device)
+    training = training_set(data, section, plan.seed)
+    pixels = None
+    if section.features == "live" or plan.supervision == "online":
+        pixels, training = _pixels(config, data, training, reader, device)
+    return Ingredients(
+        learner=plan.learner_options().build(backbone, training.class_names, dual=plan.make_objective().dual),
+        objective=plan.make_objective(),
+        supervision=_supervision(config, plan, training, reader, pixels, backbone),
+        source=_source(plan, reader, pixels, backbone),
+        training=training,
+        num_seeds=config.crops.seeds,
+    )
+
+
+def _pixels(
+    config: RunConfig, data: DataSet, training: TrainingSet, reader: Reader | None, device: str
+) -> tuple[Pixels, TrainingSet]:
+    """Pixels of the training images: by the store's windows, or by the policy where there is no store."""
+    if reader is not None:
+        decoder = make_decoder(reader.manifest.fields["decoder"]["name"], device=device)
+        return Pixels(decoder, image_root(config), reader.images.paths, StoredWindows(reader)), training
+    # Without a store only the student's own images are scanned, so they are numbered among themselves.
+    paths = [data.train.paths[image] for image in training.image_ids_M]
+    images = scan_images(data.root, paths, training.labels_M.tolist())
+    windows = ComputedWindows(config.crops.policy(1), images)
+    decoder = make_decoder(decoder_name(config), device=device)
+    renumbered = replace(training, image_ids_M=np.arange(len(training)))
+    return Pixels(decoder, image_root(config), images.paths, windows), renumbered
+
+
+def _supervision(
+    config: RunConfig,
+    plan: StudentPlan,
+    training: TrainingSet,
+    reader: Reader | None,
+    pixels: Pixels | None,
+    backbone: Backbone,
+) -> Supervision:
+    if plan.supervision == "hard":
+        return HardLabels()
+    if plan.supervision == "cached":
+        assert reader is not None
+        return StoredTeacher(reader, training.class_names, backbone.device)
+    assert pixels is not None
+    teacher = load_backbone(config.teacher, backbone.device.type)
+    return OnlineTeacher(teacher, pixels, training.class_names, config.teacher.templates)
+
+
+def _source(plan: StudentPlan, reader: Reader | None, pixels: Pixels | None, backbone: Backbone) -> ViewSource:
+    if plan.config.features == "stored":
+        assert reader is not None
+        return StoredFeatures(reader, feature_array(plan.config), backbone.device)
+    assert pixels is not None
+    return LiveFeatures(backbone, pixels)
+
+
+def _write_record(
+    folder: StudentFolder,
+    plan: StudentPlan,
+    identity: dict[str, Any],
+    fingerprint: str | None,
+    log: TrainingLog,
+) -> dict[str, Any]:
+    lines = [json.dumps({"epoch": epoch, **means}) for epoch, means in enumerate(log.epochs)]
+    write_atomically(folder.metrics_file, ("\n".join(lines) + "\n").encode())
+    record = {
+        "student": plan.id,
+        "identity": identity,
+        "fingerprint": fingerprint,
+        "steps": log.steps,
+        "train_seconds": round(log.seconds, 3),
+        "final_loss": log.epochs[-1]["loss"],
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    write_json(folder.record_file, record)
+    folder.checkpoint_file.unlink(missing_ok=True)
+    return record

@@ -1,0 +1,84 @@
+"""A small run that tests share: a world of 128 training images, the shipped tiny CLIPs, four crop seeds."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fdbpl.pipeline.clip.tiny import unpack_tiny_checkpoints
+from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.config_file import parse_config
+from fdbpl.pipeline.datasets.world import WorldSpec, make_world
+from fdbpl.pipeline.progress import Ui
+from fdbpl.pipeline.workflow import Workflow
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `world/` and `models/`, which no test changes."""
+    folder = tmp_path_factory.mktemp("shared")
+    make_world(folder / "world", spec=WorldSpec(train_per_class=4, val_per_class=0, test_per_class=2), seed=5)
+    unpack_tiny_checkpoints(folder / "models")
+    return folder
+
+
+def _student(**changes: Any) -> dict[str, Any]:
+    return {
+        "model": "fdbpl-tiny-student",
+        "pretrained": "models/student.safetensors",
+        "shots": 2,
+        "epochs": 2,
+        "batch_size": 16,
+        "seeds": [1],
+        "optim": {"optimizer": "adam", "learning_rate": 0.005, "weight_decay": 0.0},
+        **changes,
+    }
+
+
+def small_values(folder: str, **changes: Any) -> dict[str, Any]:
+    """The config of a small run, as plain values."""
+    return {
+        "folder": folder,
+        "data": {"name": "world", "folder": "world", "split": "split_world.json", "template": "a negative of a {}."},
+        "teacher": {
+            "model": "fdbpl-tiny-teacher",
+            "pretrained": "models/teacher.safetensors",
+            "templates": ["a picture of a {}."],
+        },
+        "crops": {"seeds": 4},
+        "store": {"images_per_block": 48, "seeds_per_block": 2},
+        "loading": {"device": "cpu", "batch_size": 64},
+        "student": [_student()],
+        "cluster": {"kind": "local", "max_workers": 2},
+        **changes,
+    }
+
+
+@pytest.fixture(scope="session")
+def student_table() -> Callable[..., dict[str, Any]]:
+    """Makes a student table that trains for two epochs, with changes."""
+    return _student
+
+
+MakeConfig = Callable[..., RunConfig]
+
+
+@pytest.fixture
+def make_config(shared: Path, tmp_path: Path) -> MakeConfig:
+    """Configs of runs in the test's own folder, over the shared world and models."""
+
+    def make(**changes: Any) -> RunConfig:
+        return parse_config(small_values(str(tmp_path / "run"), **changes), base=shared, where="test")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def taught(shared: Path) -> RunConfig:
+    """A finished small run whose store is sealed, student features too; tests read it and leave it as it is."""
+    config = parse_config(small_values(str(shared / "taught")), base=shared, where="test")
+    workflow = Workflow(config, Ui(quiet=True), command="fdbpl teach")
+    workflow.teach()
+    workflow.features()
+    return config

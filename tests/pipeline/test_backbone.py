@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from fdbpl.pipeline.clip.backbone import check_names, load_backbone, weights_digest
+from fdbpl.pipeline.clip.zero_shot import accuracy, harmonic_mean, text_classifier
+from fdbpl.pipeline.config import ModelConfig
+
+
+def test_a_checkpoint_of_another_model_is_refused(shared: Path) -> None:
+    with pytest.raises(ValueError, match="do not load into fdbpl-tiny-student"):
+        load_backbone(
+            ModelConfig(model="fdbpl-tiny-student", pretrained=str(shared / "models" / "teacher.safetensors"))
+        )
+
+
+@pytest.mark.parametrize(
+    ("model", "pretrained", "message"),
+    [
+        ("ViT-B-23", "openai", "ViT-B-32"),
+        ("ViT-B-32", "opnai", "one of the tags openai"),
+        ("fdbpl-tiny-student", "none.safetensors", "no downloadable weights"),
+    ],
+)
+def test_unknown_names_are_refused_with_the_known(model: str, pretrained: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_names(model, pretrained)
+
+
+def test_the_teacher_of_the_field_is_known() -> None:
+    check_names("ViT-H-14-quickgelu", "dfn5b")
+
+
+def test_features_are_unit_and_the_digest_follows_the_values(shared: Path) -> None:
+    student = load_backbone(
+        ModelConfig(model="fdbpl-tiny-student", pretrained=str(shared / "models" / "student.safetensors"))
+    )
+    pixels = torch.randint(0, 256, (3, 3, 48, 48), dtype=torch.uint8)
+    torch.testing.assert_close(student.encode_pixels(pixels).norm(dim=-1), torch.ones(3))
+    linear = torch.nn.Linear(2, 2)
+    before = weights_digest(linear)
+    assert weights_digest(linear) == before
+    with torch.no_grad():
+        linear.bias[0] += 1e-3
+    assert weights_digest(linear) != before
+
+
+def test_pixels_are_normalised_as_open_clip_does(shared: Path) -> None:
+    student = load_backbone(
+        ModelConfig(model="fdbpl-tiny-student", pretrained=str(shared / "models" / "student.safetensors"))
+    )
+    pixels = torch.randint(0, 256, (2, 3, 48, 48), dtype=torch.uint8)
+    mean = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(1, 3, 1, 1)
+    std = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(1, 3, 1, 1)
+    with torch.no_grad():
+        expected = student.module.encode_image((pixels / 255 - mean) / std, normalize=True)
+    torch.testing.assert_close(student.encode_pixels(pixels), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_classifier_is_the_unit_mean_over_templates(shared: Path) -> None:
+    student = load_backbone(
+        ModelConfig(model="fdbpl-tiny-student", pretrained=str(shared / "models" / "student.safetensors"))
+    )
+    one, two = (text_classifier(student, ["red circle"], [t]) for t in ("a photo of a {}.", "a picture of a {}."))
+    both = text_classifier(student, ["red_circle"], ["a photo of a {}.", "a picture of a {}."])
+    torch.testing.assert_close(both, torch.nn.functional.normalize(one + two, dim=-1))
+    with pytest.raises(ValueError, match="exactly one"):
+        text_classifier(student, ["red circle"], ["a photo."])
+    with pytest.raises(ValueError, match="at least one"):
+        text_classifier(student, ["red circle"], [])
+
+
+def test_accuracy_and_harmonic_mean_by_hand() -> None:
+    features = torch.eye(3)
+    assert accuracy(features, torch.eye(3)[:2], torch.tensor([0, 1, 1])) == pytest.approx(200 / 3)
+    assert harmonic_mean(60.0, 40.0) == pytest.approx(48.0)
+    assert harmonic_mean(0.0, 0.0) == 0.0
+    with pytest.raises(ValueError, match="no image"):
+        accuracy(features[:0], torch.eye(3), torch.tensor([]))

@@ -1,0 +1,56 @@
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.students import plan_by_id, student_plans
+
+MakeConfig = Callable[..., RunConfig]
+StudentTable = Callable[..., dict[str, Any]]
+
+
+def test_lists_make_a_grid(make_config: MakeConfig, student_table: StudentTable) -> None:
+    table = student_table(objective=["kdpl", "fdbpl"], supervision=["cached", "online"], seeds=[1, 2])
+    assert [plan.id for plan in student_plans(make_config(student=[table]))] == [
+        "coop-kdpl-cached-seed1",
+        "coop-kdpl-cached-seed2",
+        "coop-kdpl-online-seed1",
+        "coop-kdpl-online-seed2",
+        "coop-fdbpl-cached-seed1",
+        "coop-fdbpl-cached-seed2",
+        "coop-fdbpl-online-seed1",
+        "coop-fdbpl-online-seed2",
+    ]
+
+
+def test_a_plan_is_found_by_its_id_and_has_its_own_options(
+    make_config: MakeConfig, student_table: StudentTable
+) -> None:
+    table = student_table(name="cold", objective=["kdpl", "fdbpl"], objective_options={"kdpl": {"temperature": 2.0}})
+    plan = plan_by_id(make_config(student=[table]), "cold-coop-kdpl-cached-seed1")
+    assert plan.identity()["objective_options"] == {"temperature": 2.0}
+    assert plan.identity()["seed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"objective": "kdpl", "supervision": "hard"}, "follows a teacher"),
+        ({"objective": "cross_entropy", "supervision": "cached"}, "uses true labels only"),
+        ({"objective": "kpdl"}, "expected one of cross_entropy, fdbpl, kdpl"),
+        ({"learner": "maple"}, "expected one of coop"),
+        ({"objective_options": {"kdpl": {"temprature": 2}}}, "did you mean 'temperature'"),
+        ({"objective_options": {"kdpl": {"temperature": -1}}}, "expected a positive number"),
+        ({"objective_options": {"kdpl": {"temperature": "warm"}}}, "temperature: "),
+        ({"objective_options": {"fdbpl": {}}}, "expected only those of the table's own objective: kdpl"),
+        ({"learner_options": {"coop": {"words": "a"}}}, "unknown key 'words'"),
+        ({"seeds": [1, 1]}, "two students named coop-kdpl-cached-seed1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_the_reason(
+    changes: dict[str, Any], message: str, make_config: MakeConfig, student_table: StudentTable
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        student_plans(make_config(student=[student_table(**changes)]))

@@ -1,0 +1,196 @@
+"""The main job in small, on the local pool: complete, idempotent, and refusing what does not fit."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from safetensors import safe_open
+
+from fdbpl.cache_layout.errors import CacheError, ManifestMismatch, UnsealedStore
+from fdbpl.cache_layout.reader import open_reader
+from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.errors import StageFailed
+from fdbpl.pipeline.progress import Ui
+from fdbpl.pipeline.run_folder import RunFolder
+from fdbpl.pipeline.student_run import run_student
+from fdbpl.pipeline.students import student_plans
+from fdbpl.pipeline.teach import prepare_store
+from fdbpl.pipeline.workflow import Workflow
+
+MakeConfig = Callable[..., RunConfig]
+StudentTable = Callable[..., dict[str, Any]]
+
+
+def workflow(config: RunConfig) -> Workflow:
+    return Workflow(config, Ui(quiet=True), command="fdbpl train run.toml")
+
+
+def sharing_store(config: RunConfig, taught: RunConfig) -> RunConfig:
+    return config.model_copy(update={"store": taught.store})
+
+
+def test_the_whole_job_and_then_nothing_more_to_do(
+    make_config: MakeConfig, student_table: StudentTable, shared: Path
+) -> None:
+    tables = [
+        student_table(objective=["kdpl", "fdbpl"]),
+        student_table(objective="cross_entropy", supervision="hard", features="live"),
+    ]
+    flow = workflow(make_config(student=tables))
+    assert flow.teach()["views_computed"] == 128 * 4
+    assert list(flow.features()["views_computed"].values()) == [128 * 4]
+    assert len(flow.train()["trained"]) == 3
+    results = flow.evaluate()
+    assert [student["id"] for student in results["students"]] == [
+        "coop-kdpl-cached-seed1",
+        "coop-fdbpl-cached-seed1",
+        "coop-cross_entropy-hard-seed1",
+    ]
+    assert results["unfinished"] == []
+    assert set(results["zero_shot"]) == {"teacher", "teacher_labels", "student", "student_start"}
+    report = Path(results["report"]).read_text()
+    assert all(student["method"] in report for student in results["students"])
+
+    assert flow.teach()["views_computed"] == 0
+    assert list(flow.features()["views_computed"].values()) == [0]
+    assert flow.train()["trained"] == []
+    assert flow.evaluate()["students"] == results["students"]
+
+
+def test_both_prompts_are_saved_with_fingerprint_and_config(
+    taught: RunConfig, make_config: MakeConfig, student_table: StudentTable
+) -> None:
+    config = sharing_store(make_config(student=[student_table(objective="fdbpl")]), taught)
+    plan = student_plans(config)[0]
+    run_student(config, plan)
+    with safe_open(RunFolder(config.folder).student(plan.id).prompts_file, framework="np") as file:
+        facts = json.loads(file.metadata()["fdbpl"])
+        assert sorted(file.keys()) == ["negative", "positive"]
+    with open_reader(taught.store.path) as reader:
+        assert facts["fingerprint"] == reader.manifest.fingerprint
+    assert facts["config"]["teacher"]["model"] == "fdbpl-tiny-teacher"
+
+
+def test_plain_zarr_reads_what_the_reader_reads(taught: RunConfig) -> None:
+    group = zarr.open_group(taught.store.path, mode="r")
+    with open_reader(taught.store.path) as reader:
+        assert sorted(reader.arrays) == [
+            "crop/box",
+            "crop/flip",
+            "student/fdbpl-tiny-student.student/embedding",
+            "teacher/embedding",
+            "teacher/logits",
+        ]
+        images = np.repeat(np.arange(reader.num_images), reader.num_seeds)
+        seeds = np.tile(np.arange(reader.num_seeds), reader.num_images)
+        for name in reader.arrays:
+            rows = reader.read(name, images, seeds)
+            array = group[name]
+            assert isinstance(array, zarr.Array)
+            assert np.array_equal(rows.reshape(reader.shape(name)), array[...])
+
+
+def test_a_changed_student_is_trained_anew_and_others_are_kept(
+    taught: RunConfig, make_config: MakeConfig, student_table: StudentTable
+) -> None:
+    config = sharing_store(make_config(student=[student_table(seeds=[1, 2])]), taught)
+    assert len(workflow(config).train()["trained"]) == 2
+    changed = sharing_store(make_config(student=[student_table(seeds=[1, 2, 3])]), taught)
+    assert workflow(changed).train()["trained"] == ["coop-kdpl-cached-seed3"]
+    longer = sharing_store(make_config(student=[student_table(seeds=[1, 2, 3], epochs=3)]), taught)
+    assert len(workflow(longer).train()["trained"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "fields"),
+    [
+        ({"crops": {"seeds": 4, "scale": [0.5, 1.0]}}, ["crops.scale"]),
+        (
+            {"teacher": {"model": "fdbpl-tiny-student", "pretrained": "models/student.safetensors"}},
+            ["teacher.model", "teacher.source", "classes.all.templates"],
+        ),
+    ],
+)
+def test_a_store_of_other_settings_is_refused_field_by_field(
+    changes: dict[str, Any], fields: list[str], taught: RunConfig, make_config: MakeConfig
+) -> None:
+    config = sharing_store(make_config(**changes), taught)
+    for refuse in (workflow(config).teach, workflow(config).train):
+        with pytest.raises(ManifestMismatch) as caught:
+            refuse()
+        assert [difference.field for difference in caught.value.differences] == fields
+
+
+def test_a_seed_beyond_the_store_is_refused(taught: RunConfig, make_config: MakeConfig) -> None:
+    config = sharing_store(make_config(crops={"seeds": 5}), taught)
+    for refuse in (workflow(config).teach, workflow(config).train):
+        with pytest.raises(ValueError, match="found 5, expected at most 4"):
+            refuse()
+
+
+def test_a_store_of_other_class_names_is_refused_by_name(
+    taught: RunConfig, make_config: MakeConfig, shared: Path, tmp_path: Path
+) -> None:
+    """The same images under another name of one class: every label would be silently wrong."""
+    shutil.copytree(shared / "world", tmp_path / "world", copy_function=shutil.copy)
+    split = tmp_path / "world" / "split_world.json"
+    split.write_text(split.read_text().replace("red circle", "scarlet circle"))
+    config = sharing_store(make_config(), taught)
+    config = config.model_copy(update={"data": config.data.model_copy(update={"folder": tmp_path / "world"})})
+    with pytest.raises(ValueError, match="scarlet circle"):
+        workflow(config).train()
+
+
+def test_a_student_refuses_a_store_that_is_not_sealed(make_config: MakeConfig) -> None:
+    config = make_config()
+    prepare_store(config)
+    with pytest.raises(UnsealedStore, match="missing blocks"):
+        run_student(config, student_plans(config)[0])
+    with pytest.raises(UnsealedStore):
+        workflow(config).train()
+    assert not (config.folder / "students").exists()
+
+
+def test_a_student_before_any_store_says_what_to_run(make_config: MakeConfig) -> None:
+    with pytest.raises(CacheError, match="fdbpl teach"):
+        workflow(make_config()).train()
+
+
+def test_a_truncated_image_is_named_and_the_others_are_unharmed(
+    make_config: MakeConfig, shared: Path, tmp_path: Path
+) -> None:
+    """Its header is whole, so only decoding finds it: path and index, and the blocks of others complete."""
+    shutil.copytree(shared / "world", tmp_path / "world")
+    images = json.loads((tmp_path / "world" / "split_world.json").read_text())["train"]
+    bad = tmp_path / "world" / "images" / images[100][0]
+    content = bad.read_bytes()
+    bad.write_bytes(content[: len(content) // 2])
+    config = make_config()
+    config = config.model_copy(update={"data": config.data.model_copy(update={"folder": tmp_path / "world"})})
+    with pytest.raises(StageFailed) as caught:
+        workflow(config).teach()
+    assert f"image 100 ({bad})" in str(caught.value)
+    assert caught.value.exit_code == 2
+    assert {record.task_id for record in caught.value.status.unfinished} == {"2.0", "2.1"}
+    bad.write_bytes(content)
+    assert workflow(config).teach()["views_computed"] == 32 * 4  # the last block of images alone
+
+
+def test_unreadable_headers_are_all_named_and_nothing_is_written(
+    make_config: MakeConfig, shared: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(shared / "world", tmp_path / "world")
+    images = json.loads((tmp_path / "world" / "split_world.json").read_text())["train"]
+    for number in (3, 70):
+        (tmp_path / "world" / "images" / images[number][0]).write_bytes(b"no image")
+    config = make_config()
+    config = config.model_copy(update={"data": config.data.model_copy(update={"folder": tmp_path / "world"})})
+    with pytest.raises(ValueError, match="3") as caught:
+        workflow(config).teach()
+    assert [images[number][0] in str(caught.value) for number in (3, 70)] == [True, True]
+    assert not config.folder.exists()
