@@ -4,26 +4,24 @@ Prompts are safetensors with what they were made from in the header. The trainin
 restricted loader, which makes tensors and plain values only.
 """
 
+import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from fdbpl.pipeline.learners.base import Learner
+from fdbpl.pipeline.whole_file import replace_file
 
 
 def save_prompts(path: Path, learner: Learner, facts: dict[str, Any]) -> None:
     """Write every prompt (positive and negative) with `facts` (config, fingerprint) in the header."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     tensors = {name: value.detach().cpu().contiguous() for name, value in learner.prompts().items()}
-    save_file(tensors, temporary, metadata={"fdbpl": json.dumps(facts, sort_keys=True)})
-    temporary.replace(path)
+    replace_file(path, save(tensors, metadata={"fdbpl": json.dumps(facts, sort_keys=True)}), durable=True)
 
 
 def read_prompts(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -48,10 +46,9 @@ def load_into(learner: Learner, prompts: dict[str, Tensor]) -> None:
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    torch.save(state, temporary)
-    temporary.replace(path)
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    replace_file(path, buffer.getvalue())
 
 
 def load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:

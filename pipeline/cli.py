@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fdbpl.pipeline.exit_codes import FOUND_SOMETHING, STOPPED, WRONG_INPUT
+
 if TYPE_CHECKING:
     from fdbpl.pipeline.workflow import Workflow
 
@@ -25,6 +27,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+INTERRUPTED = 130  # what the parser makes of an interrupt
+
 Config = Annotated[Path, typer.Argument(help="the run's TOML file; `fdbpl init` writes one")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object on stdout and nothing else")]
 Set = Annotated[
@@ -125,7 +129,7 @@ def doctor(json_: Json = False) -> None:
     result = examine()
     emit(result, json_, show_examination)
     if not result["healthy"]:
-        raise typer.Exit(1)
+        raise typer.Exit(FOUND_SOMETHING)
 
 
 def show_results(results: dict[str, Any]) -> None:
@@ -170,19 +174,21 @@ def main() -> None:
     try:
         code = app(arguments, standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo(f"stopped; what is complete is kept. To go on: {_typed()}", err=True)
-        code = 75
+        code = INTERRUPTED
     except Exception as error:  # the outermost place: what is not a person's mistake is raised again
         if debug:
             raise
         code = _explain(error, "--json" in arguments)
+    if code == INTERRUPTED:
+        typer.echo(f"stopped; what is complete is kept. To go on: {_typed()}", err=True)
+        code = STOPPED
     sys.exit(code or 0)
 
 
 def _explain(error: Exception, as_json: bool) -> int:
     """Print the error and give its exit code; errors that are nobody's input are raised with their traceback."""
     from fdbpl.cache_layout.errors import CacheError
-    from fdbpl.pipeline.errors import WRONG_INPUT, StageFailed
+    from fdbpl.pipeline.errors import StageFailed
     from fdbpl.slurm.errors import SlurmError
 
     if hasattr(error, "format_message"):  # the parser's own errors: an unknown flag, a missing argument

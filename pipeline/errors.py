@@ -1,8 +1,7 @@
-"""Errors of a whole command; each knows the exit code that tells a script what happened."""
+"""The error of a stage whose tasks did not all complete: causes in words, and the exit code they call for."""
 
+from fdbpl.pipeline.exit_codes import STOPPED, TASKS_FAILED, WRONG_INPUT
 from fdbpl.slurm.status import StageStatus
-
-WRONG_INPUT, TASKS_FAILED, STOPPED = 2, 4, 75
 
 # A task that ends by one of these was given bad input: the command is wrong, not the machine.
 _INPUT_ERRORS = {"UnreadableImage", "UnreadableImages", "ManifestMismatch", "UnsealedStore", "ValueError"}

@@ -138,10 +138,9 @@ def summary(students: list[dict[str, Any]], method: str) -> dict[str, Any]:
 def _zero_shot_rows(config: RunConfig, plans: list[StudentPlan], bench: Any) -> list[dict[str, Any]]:
     """Teacher and students by hand-written prompts, and by the prompts from which the students start."""
     written = (config.data.template,)
-    wanted: dict[str, tuple[Any, tuple[str, ...]]] = {
-        "teacher": (config.teacher, written),
-        "teacher_labels": (config.teacher, config.teacher.templates),
-    }
+    wanted: dict[str, tuple[ModelConfig, tuple[str, ...]]] = {"teacher": (config.teacher, written)}
+    if config.teacher.templates != written:
+        wanted["teacher_labels"] = (config.teacher, config.teacher.templates)
     several = len({(table.model, table.pretrained) for table in config.student}) > 1
     for plan in plans:
         suffix = f" {plan.config.model}" if several else ""

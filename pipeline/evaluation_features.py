@@ -17,8 +17,9 @@ from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.device import choose_device, decoder_name
 from fdbpl.pipeline.labels_manifest import list_digest, weights_source
 from fdbpl.pipeline.loading.decoder import make_decoder
-from fdbpl.pipeline.run_folder import RunFolder, model_key, write_atomically
+from fdbpl.pipeline.run_folder import RunFolder, model_key
 from fdbpl.pipeline.teach import image_root
+from fdbpl.pipeline.whole_file import replace_file
 
 
 def test_models(config: RunConfig) -> dict[str, ModelConfig]:
@@ -57,7 +58,7 @@ def write_test_features(config: RunConfig, key: str, on_progress: Callable[[int,
         parts.append(backbone.encode_pixels(pixels).cpu())
         on_progress(min(start + config.loading.batch_size, len(files)), len(files))
     content = save({"features": torch.cat(parts)}, metadata={"fdbpl": _identity(data, model)})
-    write_atomically(RunFolder(config.folder).test_features(key), content)
+    replace_file(RunFolder(config.folder).test_features(key), content)
     return len(files)
 
 

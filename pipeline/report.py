@@ -6,7 +6,7 @@ from typing import Any
 from rich.box import SIMPLE
 from rich.table import Table
 
-from fdbpl.pipeline.run_folder import write_atomically
+from fdbpl.pipeline.whole_file import replace_file
 
 COLUMNS = ("method", "base", "new", "HM", "n", "train s")
 _ROLES = {
@@ -55,7 +55,7 @@ def write_report(path: Path, results: dict[str, Any]) -> None:
     lines.append("|" + "---|" * len(COLUMNS))
     lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in result_rows(results)]
     lines += ["", NOTE, ""]
-    write_atomically(path, "\n".join(lines).encode())
+    replace_file(path, "\n".join(lines).encode())
 
 
 def _spread(mean: float, sd: float | None) -> str:

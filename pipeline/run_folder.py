@@ -1,13 +1,12 @@
 """Every path that a run has, and the run's own copy of its config, from which its tasks read."""
 
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.whole_file import replace_json
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class RunFolder:
         return self.root / "features" / f"{model_key}.safetensors"
 
     def save(self, config: RunConfig) -> None:
-        write_json(self.config_file, config.model_dump(mode="json"))
+        replace_json(self.config_file, config.model_dump(mode="json"))
 
     def config(self) -> RunConfig:
         """The config as saved: all its paths are absolute already."""
@@ -60,22 +59,6 @@ class StudentFolder:
     @property
     def metrics_file(self) -> Path:
         return self.root / "metrics.jsonl"
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all."""
-    write_atomically(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under its name only when all of it is on disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def model_key(model: str, pretrained: str) -> str:

@@ -21,13 +21,14 @@ from fdbpl.pipeline.device import choose_device, decoder_name
 from fdbpl.pipeline.features import check_stored_features, feature_array
 from fdbpl.pipeline.labels_manifest import expected_fields
 from fdbpl.pipeline.loading.decoder import make_decoder
-from fdbpl.pipeline.run_folder import RunFolder, StudentFolder, write_atomically, write_json
+from fdbpl.pipeline.run_folder import RunFolder, StudentFolder
 from fdbpl.pipeline.students import StudentPlan
 from fdbpl.pipeline.supervision import HardLabels, OnlineTeacher, StoredTeacher, Supervision
 from fdbpl.pipeline.teach import CAMPAIGN as TEACHER
 from fdbpl.pipeline.teach import image_root
 from fdbpl.pipeline.train import Ingredients, TrainingLog, train
 from fdbpl.pipeline.views import LiveFeatures, StoredFeatures, ViewSource
+from fdbpl.pipeline.whole_file import replace_file, replace_json
 from fdbpl.pipeline.windows import ComputedWindows, Pixels, StoredWindows
 
 
@@ -160,7 +161,7 @@ def _write_record(
     log: TrainingLog,
 ) -> dict[str, Any]:
     lines = [json.dumps({"epoch": epoch, **means}) for epoch, means in enumerate(log.epochs)]
-    write_atomically(folder.metrics_file, ("\n".join(lines) + "\n").encode())
+    replace_file(folder.metrics_file, ("\n".join(lines) + "\n").encode())
     record = {
         "student": plan.id,
         "identity": identity,
@@ -170,6 +171,6 @@ def _write_record(
         "final_loss": log.epochs[-1]["loss"],
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    write_json(folder.record_file, record)
+    replace_json(folder.record_file, record)
     folder.checkpoint_file.unlink(missing_ok=True)
     return record

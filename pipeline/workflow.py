@@ -18,11 +18,12 @@ from fdbpl.pipeline.evaluation_features import missing_features
 from fdbpl.pipeline.features import feature_campaigns, prepare_features
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.report import write_report
-from fdbpl.pipeline.run_folder import RunFolder, write_json
+from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.student_run import finished_record, open_store_for, student_identity
 from fdbpl.pipeline.students import StudentPlan, student_plans
 from fdbpl.pipeline.supervision import store_columns
 from fdbpl.pipeline.teach import CAMPAIGN, prepare_store
+from fdbpl.pipeline.whole_file import replace_json
 from fdbpl.slurm.backend import make_backend
 from fdbpl.slurm.resources import Resources
 from fdbpl.slurm.stage import Stage
@@ -81,7 +82,7 @@ class Workflow:
         if missing:
             self._run("test-features", "tasks:test_features", missing, "images")
         results = evaluate(self.config)
-        write_json(self.folder.results_file, results)
+        replace_json(self.folder.results_file, results)
         write_report(self.folder.report_file, results)
         return {**results, "results": str(self.folder.results_file), "report": str(self.folder.report_file)}
 

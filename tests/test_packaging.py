@@ -63,6 +63,19 @@ def test_the_wheel_runs_outside_the_checkout(wheel: Path, tmp_path: Path) -> Non
     assert "[teacher]" in (tmp_path / "made.toml").read_text()
 
 
+def test_an_editable_install_is_the_checkout_itself() -> None:
+    """What `make setup` makes: the four folders under the name fdbpl, from anywhere."""
+    code = (
+        "import fdbpl.cache_layout.reader as a, fdbpl.kernels.ranking as b, fdbpl.slurm.stage as c, "
+        "fdbpl.pipeline.cli as d; print(*(m.__file__ for m in (a, b, c, d)), sep='\\n')"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=True)
+    assert answer.stdout.split("\n")[:4] == [
+        str(ROOT / place)
+        for place in ("cache_layout/reader.py", "kernels/ranking.py", "slurm/stage.py", "pipeline/cli.py")
+    ]
+
+
 def test_another_package_named_kernels_is_not_shadowed(tmp_path: Path) -> None:
     """Started from the checkout, `import kernels` must find the installed package of that name, not our folder."""
     (tmp_path / "kernels").mkdir()

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from fdbpl.pipeline.datasets.whole_file import replace_file
+from fdbpl.pipeline.whole_file import replace_file
 
 TINY_MODELS = {"teacher": "fdbpl-tiny-teacher", "student": "fdbpl-tiny-student"}
 CONFIG_FOLDER = Path(__file__).parent / "configs"

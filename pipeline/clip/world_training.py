@@ -26,7 +26,7 @@ from fdbpl.pipeline.clip.world_batches import make_batch, told_facts
 from fdbpl.pipeline.clip.world_images import render_images
 from fdbpl.pipeline.clip.world_recipes import RECIPES, ClipRecipe
 from fdbpl.pipeline.clip.world_trainer import ClipTrainer
-from fdbpl.pipeline.datasets.whole_file import replace_file
+from fdbpl.pipeline.whole_file import replace_file
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fdbpl.pipeline.datasets.synthetic import Scene, Thing
-from fdbpl.pipeline.datasets.whole_file import replace_file
+from fdbpl.pipeline.whole_file import replace_file
 
 Content = Literal["background", "distractor", "main"]
 VISIBLE_FRACTION = 0.05

@@ -27,7 +27,7 @@ from fdbpl.pipeline.datasets.synthetic import (
     sample_scene,
     scene_generator,
 )
-from fdbpl.pipeline.datasets.whole_file import replace_file
+from fdbpl.pipeline.whole_file import replace_file
 
 FORMAT_VERSION = 1
 PARTS = ("train", "val", "test")

@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,6 +147,27 @@ def test_wrong_input_is_told_and_nothing_is_written(
     assert "Traceback" not in answer.stderr
     assert answer.stdout == ""
     assert sorted(world.rglob("*")) == before
+
+
+@pytest.mark.slow
+def test_stopped_by_a_signal_it_keeps_what_is_complete_and_says_how_to_go_on(world: Path, run: Run) -> None:
+    arguments = ["teach", "fdbpl.toml", "--set", "store.images_per_block=2", "--set", "crops.seeds=2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fdbpl.pipeline.cli", *arguments], cwd=world, stderr=subprocess.PIPE, text=True
+    )
+    done = world / "run" / "store.zarr" / ".records" / "teacher"
+    deadline = time.monotonic() + 120
+    while not list(done.glob("[0-9]*")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 75, errors
+    assert "To go on: fdbpl teach fdbpl.toml --set store.images_per_block=2" in errors
+    kept = len(list(done.glob("[0-9]*")))
+    assert kept > 0
+    facts = json.loads(run(*arguments, "--json").stdout)
+    assert facts["views_computed"] == facts["views"] - kept * 4
 
 
 def test_an_error_in_json_is_an_object_too(world: Path, run: Run) -> None:

@@ -47,7 +47,7 @@ def test_registering_twice_is_registering_once() -> None:
     assert set(TINY_MODELS.values()) <= set(open_clip.list_models())
 
 
-@pytest.mark.parametrize(("role", "num_parameters"), [("teacher", 1_433_561), ("student", 440_665)])
+@pytest.mark.parametrize(("role", "num_parameters"), [("teacher", 1_433_561), ("student", 447_837)])
 def test_the_checkpoints_load_as_any_local_one(unpacked: dict[str, Path], role: str, num_parameters: int) -> None:
     register_tiny_models()
     model = open_clip.create_model(TINY_MODELS[role], pretrained=str(unpacked[role])).eval()
@@ -116,5 +116,5 @@ def test_the_teacher_is_far_above_the_student(accuracy: dict[str, Any]) -> None:
 
 def test_a_photo_s_prompt_is_a_bad_start_for_the_student_s_negatives(accuracy: dict[str, Any]) -> None:
     for half in ("base", "new"):
-        assert 55 < _negatives(accuracy, "student", half, "a negative of a {}") < 85
-        assert 15 < _negatives(accuracy, "student", half, "a photo of a {}") < 50
+        assert 60 < _negatives(accuracy, "student", half, "a negative of a {}") < 90
+        assert _negatives(accuracy, "student", half, "a photo of a {}") < 30

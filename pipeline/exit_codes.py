@@ -1,0 +1,6 @@
+"""What an exit code tells a script."""
+
+FOUND_SOMETHING = 1
+WRONG_INPUT = 2
+TASKS_FAILED = 4
+STOPPED = 75  # by a signal: run the same command to go on

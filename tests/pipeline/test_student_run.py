@@ -1,0 +1,54 @@
+"""One student by itself: with the store, or with no store at all."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fdbpl.cache_layout.errors import CacheError
+from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.run_folder import RunFolder
+from fdbpl.pipeline.student_run import run_student
+from fdbpl.pipeline.students import student_plans
+
+MakeConfig = Callable[..., RunConfig]
+StudentTable = Callable[..., dict[str, Any]]
+
+
+def test_without_any_store_an_online_student_sees_the_same_views(
+    taught: RunConfig, make_config: MakeConfig, student_table: StudentTable
+) -> None:
+    """Windows by the policy, teacher in every step: the loss is that of the student who reads the store."""
+    config = make_config(student=[student_table(supervision=["online", "cached"], features="live", epochs=3)])
+    online, cached = student_plans(config)
+    assert not config.store.path.exists()
+    alone = run_student(config, online)
+    assert alone["fingerprint"] is None
+    assert not config.store.path.exists()
+    with_store = run_student(config.model_copy(update={"store": taught.store}), cached)
+    assert with_store["fingerprint"].startswith("sha256:")
+    assert alone["final_loss"] == pytest.approx(with_store["final_loss"], rel=2e-3)
+
+
+def test_a_finished_student_is_not_trained_again(
+    taught: RunConfig, make_config: MakeConfig, student_table: StudentTable
+) -> None:
+    config = make_config(student=[student_table()]).model_copy(update={"store": taught.store})
+    plan = student_plans(config)[0]
+    first = run_student(config, plan)
+    folder = RunFolder(config.folder).student(plan.id)
+    prompts = folder.prompts_file.stat().st_mtime_ns
+    assert run_student(config, plan) == first
+    assert folder.prompts_file.stat().st_mtime_ns == prompts
+    assert len(folder.metrics_file.read_text().splitlines()) == plan.config.epochs
+    assert not folder.checkpoint_file.exists()
+
+
+def test_a_student_without_its_stored_features_says_what_to_run(
+    taught: RunConfig, make_config: MakeConfig, student_table: StudentTable
+) -> None:
+    """The store has features of another student: they must not be taken for this one's."""
+    table = student_table(model="fdbpl-tiny-teacher", pretrained="models/teacher.safetensors")
+    config = make_config(student=[table]).model_copy(update={"store": taught.store})
+    with pytest.raises(CacheError, match="run `fdbpl features CONFIG`"):
+        run_student(config, student_plans(config)[0])
