@@ -31,10 +31,8 @@ class SlurmArray:
     """Runs stages on a Slurm cluster.
 
     Args:
-        parameters: for submitit's AutoExecutor: `slurm_partition`, `slurm_account`, `slurm_qos`,
-        `slurm_setup`
-            (script lines), `slurm_python`, `slurm_additional_parameters`, …; they win over the stage's
-            resources.
+        parameters: for submitit's AutoExecutor: `slurm_partition`, `slurm_account`, `slurm_qos`, `slurm_setup`
+            (script lines), `slurm_python`, `slurm_additional_parameters`, …; they win over the stage's resources.
         reason: why this backend was chosen, for people.
         squeue_seconds: least time between two questions to the controller.
         settle_seconds: how long a record may be in coming after its job has ended (file servers lag).

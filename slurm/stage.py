@@ -48,8 +48,7 @@ class Stage:
 
     Attributes:
         name: letters, digits, `.`, `_`, `-`; names the folder of the records and the Slurm job.
-        function: "module:attribute" of a module-level function (folder: Path, task_id: str) -> dict | None;
-        the dict
+        function: "module:attribute" of a module-level function (folder: Path, task_id: str) -> dict | None; the dict
             must be JSON and becomes the result in the task's record.
         folder: the run folder, handed to the function; records go to folder/records/name.
         task_ids: any distinct texts of up to about 200 bytes.

@@ -1,8 +1,8 @@
 """The process that runs tasks. Three ways in, one way of running and recording (`tasks.run_task`):
 
     python -m fdbpl.slurm.worker FUNCTION FOLDER STAGE TASK    one task by hand; `--` before a task id like -x
-    python -m fdbpl.slurm.worker --serve READ WRITE PARENT     the local pool's worker: tasks over a pipe, one
-    by one run_in_slurm(function, folder, stage, task)                what a Slurm job calls
+    python -m fdbpl.slurm.worker --serve READ WRITE PARENT     the local pool's worker: tasks over a pipe
+    run_in_slurm(function, folder, stage, task)                what a Slurm job calls
 
 The exit code is that of the task: 0 complete, 1 failed, 75 stopped by a signal and resumable.
 A serving worker costs its imports once for all its tasks, and dies with its parent, even one that is killed.

@@ -25,9 +25,8 @@ def read_split_json(name: str, folder: Path, image_folder: str, split_file: str)
         split_file: The JSON file, relative to `folder`.
 
     Raises:
-        ValueError: A missing folder or file, JSON of another form, a label with two class names, a class
-        name with
-            two labels, or labels that leave numbers out.
+        ValueError: A missing folder or file, JSON of another form, a label with two class names, a class name
+            with two labels, or labels that leave numbers out.
     """
     folder = Path(folder)
     root = folder / image_folder
