@@ -51,6 +51,7 @@ def run_demo(folder: Path, ui: Ui, *, overrides: tuple[str, ...] = (), retrain: 
         "views_computed": taught["views_computed"] + sum(features["views_computed"].values()),
         "images_made": world.num_rendered,
         "students_trained": len(trained["trained"]),
+        "views_learned_from": trained["views"],
         "regions": region_weights(config.store.path, world.scenes_file),
         "seconds": round(time.monotonic() - started, 1),
     }
@@ -83,6 +84,9 @@ def show_demo(result: dict[str, Any]) -> None:
     console.print(
         f"How informative the teacher finds a crop (mean weight w), by what the crop shows: {told}; "
         f"AUC of 'shows the main object' {regions['auc']:.3f}"
+    )
+    typer.echo(
+        f"The students learned from {result['views_learned_from']:,} views; the teacher ran for {result['views']:,}."
     )
     typer.echo(
         f"computed now: {result['images_made']} images, {result['views_computed']} views, "

@@ -93,7 +93,7 @@ def evaluate(config: RunConfig) -> dict[str, Any]:
     students, unfinished = [], []
     for plan in plans:
         folder = RunFolder(config.folder).student(plan.id)
-        record = finished_record(folder, student_identity(config, plan))
+        record = finished_record(folder, student_identity(config, plan, data))
         if record is None:
             unfinished.append(plan.id)
             continue

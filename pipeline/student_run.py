@@ -19,7 +19,7 @@ from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.datasets.scan import scan_images
 from fdbpl.pipeline.device import choose_device, decoder_name
 from fdbpl.pipeline.features import check_stored_features, feature_array
-from fdbpl.pipeline.labels_manifest import expected_fields
+from fdbpl.pipeline.labels_manifest import expected_fields, names_digest, weights_source
 from fdbpl.pipeline.loading.decoder import make_decoder
 from fdbpl.pipeline.run_folder import RunFolder, StudentFolder
 from fdbpl.pipeline.students import StudentPlan
@@ -42,11 +42,11 @@ def run_student(
         ValueError: classes that the store does not know, too few images, a wrong model.
     """
     folder = RunFolder(config.folder).student(plan.id)
-    identity = student_identity(config, plan)
+    data = load_data(config.data)
+    identity = student_identity(config, plan, data)
     record = finished_record(folder, identity)
     if record is not None:
         return record
-    data = load_data(config.data)
     with ExitStack() as stack:
         reader = stack.enter_context(open_store_for(config, plan, data)) if plan.needs_store else None
         ingredients = gather(config, plan, data, reader)
@@ -62,13 +62,35 @@ def run_student(
         fingerprint = reader.manifest.fingerprint if reader is not None else None
     facts = {"identity": identity, "fingerprint": fingerprint, "config": config.model_dump(mode="json")}
     save_prompts(folder.prompts_file, ingredients.learner, facts)
-    return _write_record(folder, plan, identity, fingerprint, log)
+    views = log.steps * min(plan.config.batch_size, len(ingredients.training))
+    record = {
+        "student": plan.id,
+        "identity": identity,
+        "fingerprint": fingerprint,
+        "steps": log.steps,
+        "views": views,
+        "train_seconds": round(log.seconds, 3),
+        "final_loss": log.epochs[-1]["loss"],
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    _write_record(folder, record, log)
+    return record
 
 
-def student_identity(config: RunConfig, plan: StudentPlan) -> dict[str, Any]:
-    """All that a finished student depends on: change one of it and the student is trained anew."""
-    dumped = config.model_dump(mode="json", include={"data", "teacher", "crops"})
-    return {"student": plan.identity(), **dumped}
+def student_identity(config: RunConfig, plan: StudentPlan, data: DataSet) -> dict[str, Any]:
+    """All that a finished student depends on, by content: change one of it and the student is trained anew.
+
+    The same files in another folder are the same; another checkpoint under the same name is not.
+    """
+    labels = expected_fields(config, data)
+    if plan.supervision == "hard":
+        del labels["teacher"], labels["classes"]
+    return {
+        "student": plan.choices() | {"source": weights_source(plan.config.pretrained)},
+        "class_names": names_digest(data.class_names),
+        "num_seeds": config.crops.seeds,
+        **labels,
+    }
 
 
 def finished_record(folder: StudentFolder, identity: dict[str, Any]) -> dict[str, Any] | None:
@@ -153,24 +175,9 @@ def _source(plan: StudentPlan, reader: Reader | None, pixels: Pixels | None, bac
     return LiveFeatures(backbone, pixels)
 
 
-def _write_record(
-    folder: StudentFolder,
-    plan: StudentPlan,
-    identity: dict[str, Any],
-    fingerprint: str | None,
-    log: TrainingLog,
-) -> dict[str, Any]:
+def _write_record(folder: StudentFolder, record: dict[str, Any], log: TrainingLog) -> None:
+    """The metrics, then the record that says the student is finished; its training state is not needed any more."""
     lines = [json.dumps({"epoch": epoch, **means}) for epoch, means in enumerate(log.epochs)]
     replace_file(folder.metrics_file, ("\n".join(lines) + "\n").encode())
-    record = {
-        "student": plan.id,
-        "identity": identity,
-        "fingerprint": fingerprint,
-        "steps": log.steps,
-        "train_seconds": round(log.seconds, 3),
-        "final_loss": log.epochs[-1]["loss"],
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
     replace_json(folder.record_file, record)
     folder.checkpoint_file.unlink(missing_ok=True)
-    return record

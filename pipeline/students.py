@@ -42,11 +42,11 @@ class StudentPlan:
     def learner_options(self) -> LearnerOptions:
         return learner_options(self.learner, self.config.learner_options.get(self.learner, {}))
 
-    def identity(self) -> dict[str, object]:
-        """Everything chosen for this student: a record made under another identity is stale."""
+    def choices(self) -> dict[str, object]:
+        """Everything that the config chooses for this student, but where its weights lie."""
         grid = {"learner", "objective", "supervision", "seeds", "learner_options", "objective_options"}
         return {
-            **self.config.model_dump(mode="json", exclude=grid),
+            **self.config.model_dump(mode="json", exclude={*grid, "pretrained"}),
             "learner": self.learner,
             "learner_options": self.config.learner_options.get(self.learner, {}),
             "objective": self.objective,

@@ -5,6 +5,7 @@ pool or Slurm array), and says what it did.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from fdbpl.cache_layout.seal import seal
@@ -12,6 +13,7 @@ from fdbpl.cache_layout.store import Store, open_store
 from fdbpl.pipeline import tasks
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import load_data, training_set
+from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.errors import StageFailed
 from fdbpl.pipeline.evaluate import evaluate
 from fdbpl.pipeline.evaluation_features import missing_features
@@ -36,6 +38,10 @@ class Workflow:
     def __init__(self, config: RunConfig, ui: Ui, *, command: str) -> None:
         self.config, self.ui, self.command = config, ui, command
         self.folder = RunFolder(config.folder)
+
+    @cached_property
+    def data(self) -> DataSet:
+        return load_data(self.config.data)
 
     def teach(self) -> dict[str, Any]:
         """Write what is missing of the teacher's store, and seal it."""
@@ -73,6 +79,7 @@ class Workflow:
         return {
             "students": list(records),
             "trained": waiting,
+            "views": sum(record["views"] for record in records.values() if record),
             "train_seconds": {name: record["train_seconds"] for name, record in records.items() if record},
         }
 
@@ -101,15 +108,14 @@ class Workflow:
 
     def _check_students(self, plans: Sequence[StudentPlan]) -> None:
         """Refuse before any task is started what each of them would refuse."""
-        data = load_data(self.config.data)
         for plan in plans:
-            names = training_set(data, plan.config, plan.seed).class_names
+            names = training_set(self.data, plan.config, plan.seed).class_names
             if plan.needs_store:
-                with open_store_for(self.config, plan, data) as reader:
+                with open_store_for(self.config, plan, self.data) as reader:
                     store_columns(reader, names)
 
     def _record(self, plan: StudentPlan) -> dict[str, Any] | None:
-        return finished_record(self.folder.student(plan.id), student_identity(self.config, plan))
+        return finished_record(self.folder.student(plan.id), student_identity(self.config, plan, self.data))
 
     def _say_done(self, what: str, done: int, total: int) -> None:
         if done:

@@ -1,14 +1,16 @@
 """One student by itself: with the store, or with no store at all."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fdbpl.cache_layout.errors import CacheError
 from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.data import load_data
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.student_run import run_student
+from fdbpl.pipeline.student_run import run_student, student_identity
 from fdbpl.pipeline.students import student_plans
 
 MakeConfig = Callable[..., RunConfig]
@@ -52,3 +54,22 @@ def test_a_student_without_its_stored_features_says_what_to_run(
     config = make_config(student=[table]).model_copy(update={"store": taught.store})
     with pytest.raises(CacheError, match="run `fdbpl features CONFIG`"):
         run_student(config, student_plans(config)[0])
+
+
+def test_other_weights_under_the_same_name_are_another_student(
+    taught: RunConfig, make_config: MakeConfig, student_table: StudentTable, tmp_path: Path
+) -> None:
+    """What a student depends on is told by content: a retrained checkpoint makes it stale, a moved one does not."""
+    original = Path(taught.student[0].pretrained)
+    moved = tmp_path / "moved.safetensors"
+    moved.write_bytes(original.read_bytes())
+
+    def identity(pretrained: Path) -> dict[str, Any]:
+        config = make_config(student=[student_table(pretrained=str(pretrained))])
+        return student_identity(config, student_plans(config)[0], load_data(config.data))
+
+    assert identity(moved) == identity(original)
+    content = bytearray(moved.read_bytes())
+    content[-1] ^= 1
+    moved.write_bytes(content)
+    assert identity(moved) != identity(original)

@@ -30,8 +30,8 @@ def test_a_plan_is_found_by_its_id_and_has_its_own_options(
 ) -> None:
     table = student_table(name="cold", objective=["kdpl", "fdbpl"], objective_options={"kdpl": {"temperature": 2.0}})
     plan = plan_by_id(make_config(student=[table]), "cold-coop-kdpl-cached-seed1")
-    assert plan.identity()["objective_options"] == {"temperature": 2.0}
-    assert plan.identity()["seed"] == 1
+    assert plan.choices()["objective_options"] == {"temperature": 2.0}
+    assert plan.choices()["seed"] == 1
 
 
 @pytest.mark.parametrize(
