@@ -16,16 +16,6 @@ def class_log_probs(logits_BC: Tensor) -> Tensor:
     return log_softmax(logits_BC, dim=-1, dtype=torch.float32)
 
 
-def kl_divergence(log_p_BC: Tensor, log_q_BC: Tensor) -> Tensor:
-    """KL(p || q) of each example in nats, [B] float32, from log-probabilities [B, C].
-
-    Where p is zero (a log-probability of -inf) the class adds nothing.
-    """
-    p_BC = log_p_BC.exp()
-    difference_BC = torch.where(p_BC > 0, log_p_BC - log_q_BC, torch.zeros_like(log_p_BC))
-    return (p_BC * difference_BC).sum(dim=-1)
-
-
 def entropy(log_p_BC: Tensor) -> Tensor:
     """Shannon entropy of each example in nats, [B] float32, from log-probabilities [B, C]."""
     p_BC = log_p_BC.exp()

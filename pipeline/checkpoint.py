@@ -6,6 +6,8 @@ restricted loader, which makes tensors and plain values only.
 
 import io
 import json
+import logging
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from torch import Tensor
 
 from fdbpl.pipeline.learners.base import Learner
 from fdbpl.pipeline.whole_file import replace_file
+
+log = logging.getLogger(__name__)
 
 
 def save_prompts(path: Path, learner: Learner, facts: dict[str, Any]) -> None:
@@ -55,5 +59,9 @@ def load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     """The state of a stopped student, or None where there is none or it belongs to another config."""
     if not path.exists():
         return None
-    state: dict[str, Any] = torch.load(path, weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        log.warning("%s is not readable (%s): the student begins anew", path, error)
+        return None
     return state if state["identity"] == json.dumps(identity, sort_keys=True) else None

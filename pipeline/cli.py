@@ -103,7 +103,7 @@ def demo(
     from fdbpl.pipeline.progress import Ui
 
     overrides = _overrides(set_, cluster)
-    emit(run_demo(folder, Ui(quiet=json_), overrides=overrides, retrain=retrain), json_, show_demo)
+    emit(run_demo(folder, Ui(quiet=json_), command=_typed(), overrides=overrides, retrain=retrain), json_, show_demo)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """The whole main job on a small world: images made here, a teacher pass, students, a table.
 
-Everything lies in one folder, with the config that made it, so that each step can be run again by its own command.
+Everything lies in one folder, with the config that made it, so that each step can be run again by its own command
+(with the same --set, where there was one).
 """
 
 import time
@@ -23,9 +24,16 @@ WORLD_SEED = 0
 ROLES = ("teacher", "student")
 
 
-def run_demo(folder: Path, ui: Ui, *, overrides: tuple[str, ...] = (), retrain: bool = False) -> dict[str, Any]:
-    """Do what is not done yet of the demo in `folder`; everything that it found, as JSON."""
+def run_demo(
+    folder: Path, ui: Ui, *, command: str, overrides: tuple[str, ...] = (), retrain: bool = False
+) -> dict[str, Any]:
+    """Do what is not done yet of the demo in `folder`; everything that it found, as JSON.
+
+    A demo on retrained models is another one, in a folder of its own inside: labels of one teacher never meet
+    those of another. `command` is what a person types to go on after a failure.
+    """
     started = time.monotonic()
+    folder = folder / "retrained" if retrain else folder
     folder.mkdir(parents=True, exist_ok=True)
     ui.say("[bold]1/5[/] a world of small scenes as JPEG files, in the layout of CoOp's data sets")
     world = make_demo_world(folder / "world", ui)
@@ -35,7 +43,7 @@ def run_demo(folder: Path, ui: Ui, *, overrides: tuple[str, ...] = (), retrain: 
     if not config_file.exists():
         write_preset(config_file, "tiny")
     config = read_config(config_file, overrides)
-    workflow = Workflow(config, ui, command=f"fdbpl demo --folder {folder}")
+    workflow = Workflow(config, ui, command=command)
     ui.say("[bold]3/5[/] the teacher, and the student's encoder, run once over every crop: one store")
     taught = workflow.teach()
     features = workflow.features()
@@ -80,10 +88,10 @@ def show_demo(result: dict[str, Any]) -> None:
     console = Console(highlight=False)
     console.print(result_table(result))
     regions = result["regions"]
-    told = ", ".join(f"{kind} {regions[kind]['mean_weight']:.2f}" for kind in KINDS)
+    told = ", ".join(f"{kind} {_number(regions[kind]['mean_weight'])}" for kind in KINDS)
     console.print(
         f"How informative the teacher finds a crop (mean weight w), by what the crop shows: {told}; "
-        f"AUC of 'shows the main object' {regions['auc']:.3f}"
+        f"AUC of 'shows the main object' {_number(regions['auc'])}"
     )
     typer.echo(
         f"The students learned from {result['views_learned_from']:,} views; the teacher ran for {result['views']:,}."
@@ -94,3 +102,7 @@ def show_demo(result: dict[str, Any]) -> None:
     )
     typer.echo(f"store   {result['store']}\nreport  {result['report']}\nconfig  {result['config']}")
     typer.echo(f"look    fdbpl cache info {result['store']}")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

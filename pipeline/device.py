@@ -3,6 +3,7 @@
 import torch
 
 from fdbpl.pipeline.config import RunConfig
+from fdbpl.slurm.controller import availability
 
 
 def choose_device(name: str) -> str:
@@ -21,10 +22,23 @@ def choose_device(name: str) -> str:
 
 
 def planned_device(config: RunConfig) -> str:
-    """The device that the run's tasks will use: the machine that submits may have no GPU while the tasks do."""
-    if config.cluster.gpus and config.loading.device != "cpu":
+    """The device that the run's tasks will use. Raises ValueError as choose_device does.
+
+    Slurm tasks with GPUs have one, whatever the machine that submits them has.
+    """
+    if config.cluster.gpus and config.loading.device != "cpu" and _on_slurm(config):
         return "cuda"
     return choose_device(config.loading.device)
+
+
+def device_here(config: RunConfig) -> str:
+    """The device for what runs before tasks are submitted, or after: a GPU only where this machine has one."""
+    return choose_device("auto") if planned_device(config) == "cuda" else "cpu"
+
+
+def _on_slurm(config: RunConfig) -> bool:
+    kind = config.cluster.kind
+    return kind == "slurm" or (kind == "auto" and availability()[0])
 
 
 def decoder_name(config: RunConfig) -> str:

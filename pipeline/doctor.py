@@ -3,12 +3,13 @@
 import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
+
+from fdbpl.slurm.controller import availability
 
 State = Literal["ok", "optional", "missing"]
 
@@ -30,11 +31,15 @@ PACKAGES = (
     "numpy",
     "zarr",
     "numcodecs",
+    "google-crc32c",
     "submitit",
     "safetensors",
+    "pillow",
     "pydantic",
     "typer",
     "rich",
+    "matplotlib",
+    "jinja2",
 )
 
 
@@ -112,15 +117,10 @@ def _gpu() -> Finding:
 
 
 def _slurm() -> Finding:
-    if shutil.which("sbatch") is None:
-        return Finding("Slurm", "optional", "no sbatch here: tasks run on the local pool", "run fdbpl on a login node")
-    answer = subprocess.run(
-        ["sinfo", "--noheader", "--format=%P %D %t"], capture_output=True, text=True, timeout=20, check=False
-    )
-    if answer.returncode:
-        reason = answer.stderr.strip().splitlines()[-1] if answer.stderr.strip() else "sinfo failed"
-        return Finding("Slurm", "optional", f"installed, but no controller answers: {reason}", "sinfo")
-    return Finding("Slurm", "ok", "; ".join(answer.stdout.split("\n")[:3]).strip("; "))
+    is_there, reason = availability()
+    if is_there:
+        return Finding("Slurm", "ok", reason)
+    return Finding("Slurm", "optional", f"{reason}: tasks run on the local pool", "run fdbpl on a login node")
 
 
 def _memory_map_limit() -> Finding:
@@ -134,10 +134,10 @@ def _memory_map_limit() -> Finding:
 
 def _disk() -> Finding:
     usage = shutil.disk_usage(Path.cwd())
-    state: State = "ok" if usage.free > 2**30 else "missing"
     writable = os.access(Path.cwd(), os.W_OK)
+    state: State = "ok" if usage.free > 2**30 and writable else "missing"
     found = f"{usage.free / 2**30:.1f} GiB free here" + ("" if writable else ", not writable")
-    return Finding("disk", state, found, "" if state == "ok" else "choose a `folder` on a larger disk")
+    return Finding("disk", state, found, "" if state == "ok" else "choose a `folder` with room that you may write to")
 
 
 def show_examination(result: dict[str, Any]) -> None:

@@ -4,7 +4,15 @@ from fdbpl.pipeline.exit_codes import STOPPED, TASKS_FAILED, WRONG_INPUT
 from fdbpl.slurm.status import StageStatus
 
 # A task that ends by one of these was given bad input: the command is wrong, not the machine.
-_INPUT_ERRORS = {"UnreadableImage", "UnreadableImages", "ManifestMismatch", "UnsealedStore", "ValueError"}
+_INPUT_ERRORS = {
+    "CacheError",
+    "ManifestMismatch",
+    "UnknownArray",
+    "UnreadableImage",
+    "UnreadableImages",
+    "UnsealedStore",
+    "ValueError",
+}
 
 
 class StageFailed(Exception):

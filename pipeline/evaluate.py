@@ -19,11 +19,12 @@ from fdbpl.pipeline.config import ModelConfig, RunConfig
 from fdbpl.pipeline.data import load_data, training_set
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.datasets.few_shot import base_and_new
-from fdbpl.pipeline.device import choose_device
+from fdbpl.pipeline.device import device_here
 from fdbpl.pipeline.evaluation_features import read_test_features
-from fdbpl.pipeline.run_folder import RunFolder, model_key
+from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.student_run import finished_record, student_identity
 from fdbpl.pipeline.students import StudentPlan, student_plans
+from fdbpl.pipeline.weights import model_key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,7 @@ class Bench:
         assert features_ND is not None
         labels_N = torch.from_numpy(np.asarray(data.test.labels, dtype=np.int64))
         base, new = base_and_new(len(data.class_names))
-        self.backbone = load_backbone(model, choose_device(config.loading.device))
+        self.backbone = load_backbone(model, device_here(config))
         self._halves = [
             (
                 data.class_names[half.start : half.stop],
@@ -83,7 +84,7 @@ def evaluate(config: RunConfig) -> dict[str, Any]:
     benches: dict[str, Bench] = {}
 
     def bench(model: ModelConfig) -> Bench:
-        key = model_key(model.model, model.pretrained)
+        key = model_key(model)
         if key not in benches:
             benches[key] = Bench(config, data, model)
         return benches[key]
@@ -141,11 +142,15 @@ def _zero_shot_rows(config: RunConfig, plans: list[StudentPlan], bench: Any) -> 
     wanted: dict[str, tuple[ModelConfig, tuple[str, ...]]] = {"teacher": (config.teacher, written)}
     if config.teacher.templates != written:
         wanted["teacher_labels"] = (config.teacher, config.teacher.templates)
-    several = len({(table.model, table.pretrained) for table in config.student}) > 1
+    several = len({model_key(table) for table in config.student}) > 1
     for plan in plans:
-        suffix = f" {plan.config.model}" if several else ""
+        suffix = f" {model_key(plan.config)}" if several else ""
+        start = plan.learner_options().start_template()
         wanted.setdefault(f"student{suffix}", (plan.config, written))
-        wanted.setdefault(f"student_start{suffix}", (plan.config, (plan.learner_options().start_template(),)))
+        role = f"student_start{suffix}"
+        if wanted.get(role, (plan.config, (start,)))[1] != (start,):
+            role += f" {start}"  # another prompt to start from has a row of its own
+        wanted.setdefault(role, (plan.config, (start,)))
     return [
         {"role": role, "template": " | ".join(templates), **bench(section).of_template(templates).to_json()}
         for role, (section, templates) in wanted.items()

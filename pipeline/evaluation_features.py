@@ -15,17 +15,18 @@ from fdbpl.pipeline.config import ModelConfig, RunConfig
 from fdbpl.pipeline.data import load_data
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.device import choose_device, decoder_name
-from fdbpl.pipeline.labels_manifest import list_digest, weights_source
-from fdbpl.pipeline.loading.decoder import make_decoder
-from fdbpl.pipeline.run_folder import RunFolder, model_key
+from fdbpl.pipeline.labels_manifest import list_digest
+from fdbpl.pipeline.loading.decoder import UnreadableImage, make_decoder
+from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.teach import image_root
+from fdbpl.pipeline.weights import model_key, weights_source
 from fdbpl.pipeline.whole_file import replace_file
 
 
 def test_models(config: RunConfig) -> dict[str, ModelConfig]:
     """The models that are evaluated, by key: the teacher first, then each backbone that a student uses."""
     models: tuple[ModelConfig, ...] = (config.teacher, *config.student)
-    return {model_key(model.model, model.pretrained): model for model in models}
+    return {model_key(model): model for model in models}
 
 
 def missing_features(config: RunConfig) -> list[str]:
@@ -54,10 +55,13 @@ def write_test_features(config: RunConfig, key: str, on_progress: Callable[[int,
     files = [image_root(config) / path for path in data.test.paths]
     parts: list[Tensor] = []
     for start in range(0, len(files), config.loading.batch_size):
-        pixels = decoder.center(files[start : start + config.loading.batch_size], backbone.image_size)
+        try:
+            pixels = decoder.center(files[start : start + config.loading.batch_size], backbone.image_size)
+        except UnreadableImage as error:
+            raise UnreadableImage(start + error.index, error.path, error.reason) from error
         parts.append(backbone.encode_pixels(pixels).cpu())
         on_progress(min(start + config.loading.batch_size, len(files)), len(files))
-    content = save({"features": torch.cat(parts)}, metadata={"fdbpl": _identity(data, model)})
+    content = save({"features": torch.cat(parts)}, metadata={"fdbpl": _identity(config, data, model)})
     replace_file(RunFolder(config.folder).test_features(key), content)
     return len(files)
 
@@ -70,10 +74,10 @@ def read_test_features(
     Raises:
         ValueError: they are missing or stale.
     """
-    path = RunFolder(config.folder).test_features(model_key(model.model, model.pretrained))
+    path = RunFolder(config.folder).test_features(model_key(model))
     if path.exists():
         with safe_open(path, framework="pt") as file:
-            if (file.metadata() or {}).get("fdbpl") == _identity(data, model):
+            if (file.metadata() or {}).get("fdbpl") == _identity(config, data, model):
                 features: Tensor = file.get_tensor("features")
                 return features
     if missing_ok:
@@ -81,11 +85,12 @@ def read_test_features(
     raise ValueError(f"found no test features of {model.model} at {path}, expected them: run `fdbpl evaluate`")
 
 
-def _identity(data: DataSet, model: ModelConfig) -> str:
+def _identity(config: RunConfig, data: DataSet, model: ModelConfig) -> str:
     facts: dict[str, Any] = {
         "model": model.model,
         "source": weights_source(model.pretrained),
         "precision": model.precision,
         "images": list_digest(data.test),
+        "decoder": decoder_name(config),
     }
     return json.dumps(facts, sort_keys=True)

@@ -17,18 +17,18 @@ from fdbpl.cache_layout.reader import Reader, open_reader
 from fdbpl.cache_layout.store import ArraySpec, Store, add_campaign, open_store
 from fdbpl.pipeline.clip.backbone import Backbone, load_backbone
 from fdbpl.pipeline.config import RunConfig, StudentConfig
-from fdbpl.pipeline.device import choose_device
-from fdbpl.pipeline.labels_manifest import weights_source
+from fdbpl.pipeline.device import choose_device, device_here
+from fdbpl.pipeline.labels_manifest import library_versions
 from fdbpl.pipeline.loading.decoder import make_decoder
 from fdbpl.pipeline.passes import OnProgress, write_pass
-from fdbpl.pipeline.run_folder import model_key
 from fdbpl.pipeline.teach import CAMPAIGN as TEACHER
 from fdbpl.pipeline.teach import image_root
+from fdbpl.pipeline.weights import model_key, weights_source
 from fdbpl.pipeline.windows import Pixels, StoredWindows
 
 
 def campaign_of(student: StudentConfig) -> str:
-    return f"student/{model_key(student.model, student.pretrained)}"
+    return f"student/{model_key(student)}"
 
 
 def feature_array(student: StudentConfig) -> str:
@@ -59,9 +59,15 @@ def prepare_features(store: Store, config: RunConfig, student: StudentConfig) ->
     if campaign in store.campaigns:
         check_features(store.campaign(campaign).manifest, str(store.path), student)
         return campaign
-    backbone = _load(config, student)
+    backbone = load_backbone(student, device_here(config))
     array = ArraySpec(name=f"{campaign}/embedding", row_shape=(backbone.embedding_width,), dtype="float16")
-    facts = {**backbone.identity(), **expected_features(student), "preprocessing": backbone.preprocessing()}
+    facts = {
+        **expected_features(student),
+        **backbone.identity(),
+        "preprocessing": backbone.preprocessing(),
+        "batch_size": config.loading.batch_size,
+        "versions": library_versions(),
+    }
     add_campaign(store, campaign, [array], manifest=facts)
     return campaign
 
@@ -91,7 +97,9 @@ def feature_block(config: RunConfig, campaign: str, block_id: str, on_progress: 
     block = next((block for block in store.missing_blocks(campaign) if block.id == block_id), None)
     if block is None:
         return 0
-    backbone = _load(config, feature_campaigns(config)[campaign])
+    device = choose_device(config.loading.device)
+    backbone = load_backbone(feature_campaigns(config)[campaign], device)
+    _check_same_maker(store, campaign, backbone)
     decoder_name = store.manifest.fields["decoder"]["name"]
     with open_reader(store.path, campaigns=(TEACHER,)) as reader:
         return write_pass(
@@ -99,9 +107,9 @@ def feature_block(config: RunConfig, campaign: str, block_id: str, on_progress: 
             campaign,
             block,
             pixels=Pixels(
-                make_decoder(decoder_name, device=choose_device(config.loading.device)),
+                make_decoder(decoder_name, device=device),
                 image_root(config),
-                store.images.paths,
+                store.images,
                 StoredWindows(reader),
             ),
             size=backbone.image_size,
@@ -120,5 +128,9 @@ class _Embed:
         return {self._array: features_BD.to(torch.float16).cpu().numpy()}
 
 
-def _load(config: RunConfig, student: StudentConfig) -> Backbone:
-    return load_backbone(student, choose_device(config.loading.device))
+def _check_same_maker(store: Store, campaign: str, backbone: Backbone) -> None:
+    """A block is only added by the very weights and libraries that the campaign was made for."""
+    expected = backbone.identity() | {"preprocessing": backbone.preprocessing(), "versions": library_versions()}
+    found = differences(store.campaign(campaign).manifest, expected)
+    if found:
+        raise ManifestMismatch(f"{store.path}, {campaign}", found)

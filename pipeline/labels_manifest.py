@@ -4,13 +4,13 @@ The whole manifest is known where labels are made. A student states the part tha
 the data set's lists; it needs neither the teacher nor the images for that.
 """
 
-import hashlib
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from fdbpl.cache_layout.class_list import ClassList
 from fdbpl.cache_layout.images import ImageIndex
 from fdbpl.cache_layout.manifest import Manifest, canonical_json, digest_of
 from fdbpl.pipeline.clip.backbone import Backbone
@@ -18,6 +18,7 @@ from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.datasets.data_set import DataSet, Split
 from fdbpl.pipeline.device import planned_device
 from fdbpl.pipeline.loading.decoder import Decoder
+from fdbpl.pipeline.weights import weights_source
 
 CLASS_LIST = "all"
 
@@ -56,19 +57,38 @@ def full_manifest(
             "images": stated["images"] | {"content": images.digest},
             "classes": {CLASS_LIST: stated["classes"][CLASS_LIST] | {"names": names_digest(data.class_names)}},
             "logits": "scale * cosine, less the largest of the view",
+            "batch_size": config.loading.batch_size,
             "versions": library_versions(),
         }
     )
 
 
 def decoder_identity(decoder: Decoder, device: str) -> dict[str, str]:
-    """What cuts the pixels; the same decoder on another kind of device rounds differently."""
-    return {"name": decoder.name, "version": decoder.version, "device": device}
+    """What cuts the pixels. DALI rounds otherwise on a GPU; the others cut on the CPU wherever they deliver to."""
+    return {"name": decoder.name, "version": decoder.version, "device": device if decoder.name == "dali" else "cpu"}
 
 
 def library_versions() -> Mapping[str, str]:
     """Versions that may change a label's last bits."""
     return {name: version(name) for name in ("torch", "open_clip_torch", "fdbpl")}
+
+
+def class_columns(stored: ClassList, class_names: Sequence[str], where: str) -> np.ndarray:
+    """The columns of stored logits that belong to these classes, in their order.
+
+    Raises:
+        ValueError: classes that the store does not hold, each named.
+    """
+    columns = {name: column for column, name in enumerate(stored.class_names)}
+    missing = [name for name in class_names if name not in columns]
+    if missing:
+        shown = ", ".join(map(repr, missing[:5])) + (" …" if len(missing) > 5 else "")
+        raise ValueError(
+            f"found {len(missing)} of {len(class_names)} classes that the store at {where} has no label for "
+            f"({shown}), expected the classes it was made with: {', '.join(map(repr, list(columns)[:5]))} … "
+            "(use another store path for other class names)"
+        )
+    return np.array([columns[name] for name in class_names], dtype=np.int64)
 
 
 def names_digest(class_names: tuple[str, ...]) -> str:
@@ -78,15 +98,3 @@ def names_digest(class_names: tuple[str, ...]) -> str:
 def list_digest(split: Split) -> str:
     """Digest of paths and labels in order: which images a store is about, without reading one."""
     return digest_of(canonical_json([list(split.paths), list(split.labels)]).encode())
-
-
-def weights_source(pretrained: str) -> str:
-    """'tag NAME' for weights that open_clip knows by a tag, 'sha256:…' of the file for a checkpoint."""
-    path = Path(pretrained)
-    return f"sha256:{_file_digest(path, path.stat().st_mtime_ns)}" if path.is_file() else f"tag {pretrained}"
-
-
-@lru_cache(maxsize=8)
-def _file_digest(path: Path, _modified: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,7 @@
 """A pass writes one block of a campaign: the views of some images under some crop seeds, through an encoder.
 
 Each image is decoded once for all seeds of the block. Memory is bounded by the block's rows plus one batch of
-pixels. A block's bytes are a function of the block alone: batches are cut in order from its beginning.
+pixels. A block's bytes are a function of the block and the batch size: batches are cut in order from its beginning.
 Letters: n images and s seeds of the block, B batch.
 """
 

@@ -29,14 +29,15 @@ def region_weights(store: Path, scenes_file: Path) -> dict[str, Any]:
         }
         for kind in KINDS
     }
-    result["auc"] = round(auc(weights_V[kinds_V == "main"], weights_V[kinds_V != "main"]), 4)
+    value = auc(weights_V[kinds_V == "main"], weights_V[kinds_V != "main"])
+    result["auc"] = None if value is None else round(value, 4)
     return result
 
 
-def auc(positive_P: np.ndarray, negative_Q: np.ndarray) -> float:
-    """Probability that a positive scores above a negative, ties counted half; NaN where one kind is absent."""
+def auc(positive_P: np.ndarray, negative_Q: np.ndarray) -> float | None:
+    """Probability that a positive scores above a negative, ties counted half; None where one kind is absent."""
     if not len(positive_P) or not len(negative_Q):
-        return float("nan")
+        return None
     ordered_Q = np.sort(negative_Q)
     below = np.searchsorted(ordered_Q, positive_P, side="left")
     not_above = np.searchsorted(ordered_Q, positive_P, side="right")

@@ -1,7 +1,7 @@
-"""Every path that a run has, and the run's own copy of its config, from which its tasks read."""
+"""Every path that a run has, and the run's own copies of its configs, from which its tasks read."""
 
+import hashlib
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,6 @@ from fdbpl.pipeline.whole_file import replace_json
 @dataclass(frozen=True)
 class RunFolder:
     root: Path
-
-    @property
-    def config_file(self) -> Path:
-        return self.root / "config.json"
 
     @property
     def results_file(self) -> Path:
@@ -31,12 +27,20 @@ class RunFolder:
     def test_features(self, model_key: str) -> Path:
         return self.root / "features" / f"{model_key}.safetensors"
 
-    def save(self, config: RunConfig) -> None:
-        replace_json(self.config_file, config.model_dump(mode="json"))
+    def save(self, config: RunConfig) -> Path:
+        """Keep a config for the tasks of a stage, under a name of its content: tasks that wait in a queue keep
+        theirs when the next command has another."""
+        values = config.model_dump(mode="json")
+        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+        path = self.root / "configs" / f"{digest[:16]}.json"
+        if not path.exists():
+            replace_json(path, values)
+        return path
 
-    def config(self) -> RunConfig:
-        """The config as saved: all its paths are absolute already."""
-        return RunConfig.model_validate(json.loads(self.config_file.read_text()))
+
+def saved_config(path: Path) -> RunConfig:
+    """A config as `RunFolder.save` kept it: all its paths are absolute already."""
+    return RunConfig.model_validate(json.loads(path.read_text()))
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,3 @@ class StudentFolder:
     @property
     def metrics_file(self) -> Path:
         return self.root / "metrics.jsonl"
-
-
-def model_key(model: str, pretrained: str) -> str:
-    """A name for a model with its weights that is fit for files and store groups: 'ViT-B-32.openai'."""
-    weights = Path(pretrained)
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", model) + "." + re.sub(r"[^A-Za-z0-9_-]+", "_", weights.stem)

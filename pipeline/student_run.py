@@ -16,11 +16,11 @@ from fdbpl.pipeline.clip.backbone import Backbone, load_backbone
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import TrainingSet, load_data, training_set
 from fdbpl.pipeline.datasets.data_set import DataSet
-from fdbpl.pipeline.datasets.scan import scan_images
+from fdbpl.pipeline.datasets.scan import UnreadableImages, scan_images
 from fdbpl.pipeline.device import choose_device, decoder_name
 from fdbpl.pipeline.features import check_stored_features, feature_array
-from fdbpl.pipeline.labels_manifest import expected_fields, names_digest, weights_source
-from fdbpl.pipeline.loading.decoder import make_decoder
+from fdbpl.pipeline.labels_manifest import expected_fields, names_digest
+from fdbpl.pipeline.loading.decoder import UnreadableImage, make_decoder
 from fdbpl.pipeline.run_folder import RunFolder, StudentFolder
 from fdbpl.pipeline.students import StudentPlan
 from fdbpl.pipeline.supervision import HardLabels, OnlineTeacher, StoredTeacher, Supervision
@@ -28,6 +28,7 @@ from fdbpl.pipeline.teach import CAMPAIGN as TEACHER
 from fdbpl.pipeline.teach import image_root
 from fdbpl.pipeline.train import Ingredients, TrainingLog, train
 from fdbpl.pipeline.views import LiveFeatures, StoredFeatures, ViewSource
+from fdbpl.pipeline.weights import weights_source
 from fdbpl.pipeline.whole_file import replace_file, replace_json
 from fdbpl.pipeline.windows import ComputedWindows, Pixels, StoredWindows
 
@@ -47,6 +48,8 @@ def run_student(
     record = finished_record(folder, identity)
     if record is not None:
         return record
+    # A record vouches for the prompts beside it: it goes before they change.
+    folder.record_file.unlink(missing_ok=True)
     with ExitStack() as stack:
         reader = stack.enter_context(open_store_for(config, plan, data)) if plan.needs_store else None
         ingredients = gather(config, plan, data, reader)
@@ -139,14 +142,19 @@ def _pixels(
     """Pixels of the training images: by the store's windows, or by the policy where there is no store."""
     if reader is not None:
         decoder = make_decoder(reader.manifest.fields["decoder"]["name"], device=device)
-        return Pixels(decoder, image_root(config), reader.images.paths, StoredWindows(reader)), training
+        return Pixels(decoder, image_root(config), reader.images, StoredWindows(reader)), training
     # Without a store only the student's own images are scanned, so they are numbered among themselves.
     paths = [data.train.paths[image] for image in training.image_ids_M]
-    images = scan_images(data.root, paths, training.labels_M.tolist())
+    numbers_M = training.image_ids_M
+    try:
+        images = scan_images(data.root, paths, training.labels_M.tolist())
+    except UnreadableImages as error:
+        bad = [UnreadableImage(int(numbers_M[one.index]), one.path, one.reason) for one in error.images]
+        raise UnreadableImages(bad, error.num_scanned) from error
     windows = ComputedWindows(config.crops.policy(1), images)
     decoder = make_decoder(decoder_name(config), device=device)
     renumbered = replace(training, image_ids_M=np.arange(len(training)))
-    return Pixels(decoder, image_root(config), images.paths, windows), renumbered
+    return Pixels(decoder, image_root(config), images, windows, numbers_M), renumbered
 
 
 def _supervision(

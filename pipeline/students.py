@@ -81,7 +81,11 @@ def student_plans(config: RunConfig) -> list[StudentPlan]:
 
 
 def plan_by_id(config: RunConfig, student_id: str) -> StudentPlan:
-    return next(plan for plan in student_plans(config) if plan.id == student_id)
+    """The plan of that student. Raises ValueError where the config has none of that name."""
+    plans = {plan.id: plan for plan in student_plans(config)}
+    if student_id not in plans:
+        raise ValueError(f"found no student {student_id!r} in the run's config, expected one of {', '.join(plans)}")
+    return plans[student_id]
 
 
 def _check(plan: StudentPlan) -> None:

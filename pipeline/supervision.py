@@ -13,7 +13,7 @@ from torch import Tensor
 from fdbpl.cache_layout.reader import Reader
 from fdbpl.pipeline.clip.backbone import Backbone
 from fdbpl.pipeline.clip.zero_shot import text_classifier
-from fdbpl.pipeline.labels_manifest import CLASS_LIST
+from fdbpl.pipeline.labels_manifest import CLASS_LIST, class_columns
 from fdbpl.pipeline.values import Targets, Views
 from fdbpl.pipeline.windows import Pixels
 
@@ -39,7 +39,7 @@ class StoredTeacher:
 
     def __init__(self, reader: Reader, class_names: Sequence[str], device: torch.device) -> None:
         self._reader, self._device = reader, device
-        columns_C = store_columns(reader, class_names)
+        columns_C = class_columns(reader.class_list(CLASS_LIST), class_names, str(reader.path))
         # Classes that are the store's own first columns need no gather: a plain slice serves.
         prefix = np.array_equal(columns_C, np.arange(len(columns_C)))
         self._columns: slice | np.ndarray = slice(0, len(columns_C)) if prefix else columns_C
@@ -73,21 +73,3 @@ class OnlineTeacher:
         if views.pixels_BCHW is not None and views.pixels_BCHW.shape[-1] == size:
             return views.pixels_BCHW
         return self._pixels(views.image_ids_B.numpy(), views.seeds_B.numpy(), size)
-
-
-def store_columns(reader: Reader, class_names: Sequence[str]) -> np.ndarray:
-    """The columns of the store's logits that belong to these classes, in their order.
-
-    Raises:
-        ValueError: classes that the store does not hold, each named.
-    """
-    stored = {name: column for column, name in enumerate(reader.class_list(CLASS_LIST).class_names)}
-    missing = [name for name in class_names if name not in stored]
-    if missing:
-        shown = ", ".join(map(repr, missing[:5])) + (" …" if len(missing) > 5 else "")
-        raise ValueError(
-            f"found {len(missing)} of {len(class_names)} classes that the store at {reader.path} has no label "
-            f"for ({shown}), expected the classes it was made with: "
-            f"{', '.join(map(repr, list(stored)[:5]))} … (use another store path for other class names)"
-        )
-    return np.array([stored[name] for name in class_names], dtype=np.int64)

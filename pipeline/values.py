@@ -58,6 +58,3 @@ class LossTerms:
         """The loss to minimise: the weighted sum of the terms' means."""
         means = [self.weights.get(name, 1.0) * value.mean() for name, value in self.values.items()]
         return torch.stack(means).sum()
-
-    def means(self) -> dict[str, float]:
-        return {name: float(value.detach().mean()) for name, value in self.values.items()}

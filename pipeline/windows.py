@@ -3,6 +3,7 @@
 Letters: B views, N images.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Protocol
 
@@ -46,16 +47,39 @@ class StoredWindows:
 class Pixels:
     """Cuts the pixels of views out of image files: uint8 [B, 3, size, size], each image decoded once a call."""
 
-    def __init__(self, decoder: Decoder, root: Path, paths: tuple[str, ...], windows: Windows) -> None:
-        self._decoder, self._windows = decoder, windows
-        self._files = [root / path for path in paths]
+    def __init__(
+        self,
+        decoder: Decoder,
+        root: Path,
+        images: ImageIndex,
+        windows: Windows,
+        numbers_N: np.ndarray | None = None,
+    ) -> None:
+        """`numbers_N` says what people call image n of the index, where that is a part of a data set."""
+        self._decoder, self._root, self._images, self._windows = decoder, root, images, windows
+        self._numbers_N = np.arange(len(images)) if numbers_N is None else numbers_N
+        self._checked_N = np.zeros(len(images), dtype=bool)
 
     def __call__(self, images_B: np.ndarray, seeds_B: np.ndarray, size: int) -> Tensor:
+        """Raises UnreadableImage, with the image's number in the data set; also where its file has changed."""
         boxes_B4, flips_B = self._windows(images_B, seeds_B)
         unique_U, image_B = np.unique(images_B, return_inverse=True)
-        files = [self._files[image] for image in unique_U]
+        files = [self._root / self._images.paths[image] for image in unique_U]
         try:
-            return self._decoder.windows(files, image_B, boxes_B4, flips_B, size)
+            crops_BCHW = self._decoder.windows(files, image_B, boxes_B4, flips_B, size)
         except UnreadableImage as error:
             # The decoder counts within this call; people count within the data set.
-            raise UnreadableImage(int(unique_U[error.index]), error.path, error.reason) from error
+            number = int(self._numbers_N[unique_U[error.index]])
+            raise UnreadableImage(number, error.path, error.reason) from error
+        for image, file in zip(unique_U, files, strict=True):
+            self._check_content(int(image), file)
+        return crops_BCHW
+
+    def _check_content(self, image: int, file: Path) -> None:
+        """Labels of a file that was replaced would be another image's: its bytes are checked once. Costs a digest."""
+        if self._checked_N[image]:
+            return
+        if hashlib.sha256(file.read_bytes()).digest() != self._images.digests_N32[image].tobytes():
+            reason = "its content is not what it was when it was first seen: restore it, or make the store anew"
+            raise UnreadableImage(int(self._numbers_N[image]), file, reason)
+        self._checked_N[image] = True

@@ -18,13 +18,13 @@ from fdbpl.pipeline.errors import StageFailed
 from fdbpl.pipeline.evaluate import evaluate
 from fdbpl.pipeline.evaluation_features import missing_features
 from fdbpl.pipeline.features import feature_campaigns, prepare_features
+from fdbpl.pipeline.labels_manifest import CLASS_LIST, class_columns
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.report import write_report
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.student_run import finished_record, open_store_for, student_identity
 from fdbpl.pipeline.students import StudentPlan, student_plans
-from fdbpl.pipeline.supervision import store_columns
-from fdbpl.pipeline.teach import CAMPAIGN, prepare_store
+from fdbpl.pipeline.teach import CAMPAIGN, check_fits, prepare_store
 from fdbpl.pipeline.whole_file import replace_json
 from fdbpl.slurm.backend import make_backend
 from fdbpl.slurm.resources import Resources
@@ -60,6 +60,7 @@ class Workflow:
         campaigns: dict[str, int] = {}
         for campaign, table in feature_campaigns(self.config).items():
             store = open_store(self.config.store.path)
+            check_fits(store, self.config, self.data)
             prepare_features(store, self.config, table)
             store = open_store(self.config.store.path)
             prefix = f"{campaign}{tasks.SEPARATOR}"
@@ -76,11 +77,18 @@ class Workflow:
         if waiting:
             self._run("train", "tasks:train", waiting, "steps")
         records = {plan.id: self._record(plan) for plan in plans}
+        stale = [name for name, record in records.items() if record is None]
+        if stale:
+            raise ValueError(
+                f"found {', '.join(stale)} trained under another config, expected this one: the tasks were submitted "
+                f"before it changed. Run again: {self.command}"
+            )
+        finished = [record for record in records.values() if record is not None]
         return {
             "students": list(records),
             "trained": waiting,
-            "views": sum(record["views"] for record in records.values() if record),
-            "train_seconds": {name: record["train_seconds"] for name, record in records.items() if record},
+            "views": sum(record["views"] for record in finished),
+            "train_seconds": {record["student"]: record["train_seconds"] for record in finished},
         }
 
     def evaluate(self) -> dict[str, Any]:
@@ -112,7 +120,7 @@ class Workflow:
             names = training_set(self.data, plan.config, plan.seed).class_names
             if plan.needs_store:
                 with open_store_for(self.config, plan, self.data) as reader:
-                    store_columns(reader, names)
+                    class_columns(reader.class_list(CLASS_LIST), names, str(reader.path))
 
     def _record(self, plan: StudentPlan) -> dict[str, Any] | None:
         return finished_record(self.folder.student(plan.id), student_identity(self.config, plan, self.data))
@@ -123,13 +131,14 @@ class Workflow:
 
     def _run(self, name: str, function: str, task_ids: Sequence[str], unit: str) -> StageStatus:
         """Run tasks to the end, with a bar. Raises StageFailed where one does not complete."""
-        self.folder.save(self.config)
+        saved = self.folder.save(self.config)
         cluster = self.config.cluster
         stage = Stage(
             name=name,
             function=f"fdbpl.pipeline.{function}",
             folder=self.folder.root,
             task_ids=tuple(task_ids),
+            environment={tasks.CONFIG_VARIABLE: str(saved)},
             resources=Resources(
                 cpus=cluster.cpus,
                 gpus=cluster.gpus,

@@ -18,6 +18,7 @@ NEED_REAL_DATA = {"teach run.toml", "features run.toml", "train run.toml", "eval
 
 
 def test_the_readme_shows_commands() -> None:
+    assert "@@" not in README, "a place that was to be filled in"
     assert len(COMMANDS) > 10
     assert {"make demo", "make test"} <= set(COMMANDS)
 

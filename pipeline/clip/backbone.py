@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -21,6 +23,8 @@ from fdbpl.pipeline.clip.tiny import register_tiny_models
 from fdbpl.pipeline.config import ModelConfig, Precision
 
 _AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
+# What open_clip lets through from a file that is cut short, empty, or something else.
+_NO_WEIGHTS = (RuntimeError, KeyError, EOFError, StopIteration, SafetensorError, UnpicklingError)
 log = logging.getLogger(__name__)
 
 
@@ -53,18 +57,19 @@ class Backbone:
         """Unit image features [B, D] float32 of uint8 pixels [B, 3, H, W] cut at this model's size."""
         pixels = pixels_BCHW.to(self.device, non_blocking=True).to(torch.float32)
         mean, std = (torch.tensor(v, device=self.device).view(1, 3, 1, 1) for v in (self.mean, self.std))
-        with self._autocast():
+        with self.autocast():
             features_BD = self.module.encode_image((pixels / 255.0 - mean) / std)
         return normalize(features_BD.to(torch.float32), dim=-1)
 
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Unit text features [C, D] float32 of plain sentences."""
-        with self._autocast():
+        with self.autocast():
             features_CD = self.module.encode_text(self.tokenizer(list(texts)).to(self.device))
         return normalize(features_CD.to(torch.float32), dim=-1)
 
-    def _autocast(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
+        """The arithmetic of `precision`, for whoever runs a part of the module."""
         dtype = _AUTOCAST.get(self.precision)
         return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
 
@@ -103,7 +108,7 @@ def _load(model: str, pretrained: str, precision: Precision, device: str) -> Bac
     check_names(model, pretrained)
     try:
         module = open_clip.create_model(model, pretrained=pretrained, precision="fp32", device=device)
-    except RuntimeError as error:
+    except _NO_WEIGHTS as error:
         raise ValueError(
             f"the weights {pretrained!r} do not load into {model}: {_first_lines(str(error))}\n"
             "expected: weights of this very architecture. Check `model` against the checkpoint, or, where the "

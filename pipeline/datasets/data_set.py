@@ -5,7 +5,6 @@ stays true when the folder moves. Label c means `class_names[c]`; names are as t
 (underscores included).
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -28,19 +27,6 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.paths)
-
-    def take(self, indices: Iterable[int]) -> "Split":
-        """The images at these positions, in this order."""
-        chosen = [int(index) for index in indices]
-        return Split(
-            paths=tuple(self.paths[index] for index in chosen),
-            labels=tuple(self.labels[index] for index in chosen),
-        )
-
-    def of_classes(self, classes: range) -> "Split":
-        """The images of a run of classes, in their order, relabelled from 0."""
-        kept = self.take(index for index, label in enumerate(self.labels) if label in classes)
-        return Split(paths=kept.paths, labels=tuple(classes.index(label) for label in kept.labels))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,7 +76,8 @@ class CoOp(nn.Module):
 
     def _text_features(self, context_MW: Tensor, class_names: tuple[str, ...]) -> Tensor:
         tokens = self._tokens(class_names, len(context_MW))
-        return encode_embeddings(self.backbone.module, tokens.around(context_MW), tokens.end_C)
+        with self.backbone.autocast():
+            return encode_embeddings(self.backbone.module, tokens.around(context_MW), tokens.end_C)
 
     def _tokenise(self, class_names: tuple[str, ...], num_context: int) -> PromptTokens:
         return prompt_tokens(self.backbone, class_names, num_context)

@@ -53,6 +53,9 @@ class DaliDecoder(CutDecoder):
             for rows in _batches(np.flatnonzero(np.isin(cuts.image_B, list(images))).tolist()):
                 chosen = [images[int(cuts.image_B[b])] for b in rows]
                 crops_BCHW[rows] = self._cut_batch(chosen, cuts, rows)
+                if self.device.type == "cuda":
+                    # DALI takes its buffers back at the next run, whatever torch still has queued on them.
+                    torch.cuda.current_stream(self.device).synchronize()
         return crops_BCHW
 
     def _decode(self, files: Sequence[ImageFile]) -> list[Tensor]:

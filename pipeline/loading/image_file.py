@@ -3,7 +3,7 @@
 The header decides who decodes it. JPEG, and PNG of at most 8 bits, come out of every decoder as out of
 Pillow; all other kinds (16-bit PNG, GIF, BMP, WebP, ...) are decoded by Pillow in every backend, because
 one of the others differs there or cannot. Costs one read and some 20 microseconds; pixels are not looked
-at, so that a file cut short shows only when it is decoded.
+at, so that a file cut short shows only when it is decoded, or by `check_pixels`.
 """
 
 import io
@@ -79,6 +79,20 @@ def decode_with_pillow(file: ImageFile) -> Image.Image:
             # The RGB values are the same without it, and Pillow would warn of palettes that have one.
             image.info.pop("transparency", None)
             return image.convert("RGB")
+    except PILLOW_ERRORS as error:
+        raise file.unreadable(error) from error
+
+
+def check_pixels(file: ImageFile) -> None:
+    """Decode all of the file's data, at the smallest size where the format allows it: half a decode of a JPEG.
+
+    Raises:
+        UnreadableImage: The pixels are cut short or damaged.
+    """
+    try:
+        with Image.open(io.BytesIO(file.data)) as image:
+            image.draft("RGB", (1, 1))
+            image.load()
     except PILLOW_ERRORS as error:
         raise file.unreadable(error) from error
 

@@ -22,7 +22,7 @@ from fdbpl.pipeline.values import LossTerms, Prediction, Targets
 
 @dataclass(frozen=True, kw_only=True)
 class Fdbpl:
-    """The weights of the terms, and whether crops are weighted at all (an ablation: w = 1 in the agreement)."""
+    """The weights of the terms; `weighted = false` is the ablation w = 1 throughout, which leaves no rejection."""
 
     name: ClassVar[str] = "fdbpl"
     needs: ClassVar[Literal["labels", "teacher"]] = "teacher"

@@ -1,4 +1,8 @@
-"""KDPL: the student's class distribution follows the teacher's, without labels (arXiv 2407.03056)."""
+"""KDPL: the student's class distribution follows the teacher's, without labels (arXiv 2407.03056).
+
+The published code scales the teacher's cosines by the student's factor; here each model has its own. Of CLIPs
+trained to the usual limit of 100 both are the same.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal

@@ -5,7 +5,7 @@ import torch
 
 from fdbpl.pipeline.clip.backbone import check_names, load_backbone, weights_digest
 from fdbpl.pipeline.clip.zero_shot import accuracy, harmonic_mean, text_classifier
-from fdbpl.pipeline.config import ModelConfig
+from fdbpl.pipeline.config import ModelConfig, Precision
 
 
 def test_a_checkpoint_of_another_model_is_refused(shared: Path) -> None:
@@ -78,3 +78,24 @@ def test_accuracy_and_harmonic_mean_by_hand() -> None:
     assert harmonic_mean(0.0, 0.0) == 0.0
     with pytest.raises(ValueError, match="no image"):
         accuracy(features[:0], torch.eye(3), torch.tensor([]))
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_stays_near_and_unit(precision: Precision, shared: Path) -> None:
+    path = str(shared / "models" / "student.safetensors")
+    whole = load_backbone(ModelConfig(model="fdbpl-tiny-student", pretrained=path))
+    half = load_backbone(ModelConfig(model="fdbpl-tiny-student", pretrained=path, precision=precision))
+    pixels = torch.randint(0, 256, (4, 3, 48, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    found = half.encode_pixels(pixels)
+    assert found.dtype == torch.float32
+    exact = whole.encode_pixels(pixels)
+    assert not torch.equal(found, exact)
+    assert (found * exact).sum(dim=-1).min() > 0.99
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint at all", b"\x08\0\0\0\0\0\0\0{}      "])
+def test_a_file_that_is_no_checkpoint_is_told(content: bytes, tmp_path: Path) -> None:
+    for name in ("bad.safetensors", "bad.pt"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match="do not load into fdbpl-tiny-student"):
+            load_backbone(ModelConfig(model="fdbpl-tiny-student", pretrained=str(tmp_path / name)))

@@ -60,13 +60,6 @@ def test_one_class_has_no_halves() -> None:
         base_and_new(1)
 
 
-def test_the_new_half_is_relabelled_from_0() -> None:
-    split = Split(paths=("a", "b", "c", "d"), labels=(3, 0, 2, 3))
-    assert split.of_classes(range(2, 4)) == Split(paths=("a", "c", "d"), labels=(1, 0, 1))
-    assert split.take([2, 0]) == Split(paths=("c", "a"), labels=(2, 3))
-    assert len(split) == 4
-
-
 @pytest.mark.parametrize("path", ["", "/etc/a.jpg", "a/../../b.jpg"])
 def test_paths_stay_below_the_root(path: str) -> None:
     with pytest.raises(ValueError, match="image 1: found the path"):

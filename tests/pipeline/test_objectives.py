@@ -61,6 +61,24 @@ def test_fdbpl_combines_its_terms_by_weight() -> None:
     assert terms.total().item() == pytest.approx(total, rel=1e-5)
 
 
+def test_fdbpl_parts_the_prompts_and_ranks_their_differences() -> None:
+    """Two certain crops of unlike classes, all weights 1: separation and ranking by hand."""
+    certain = Targets(labels_B=torch.tensor([0, 1]), teacher_logits_BC=torch.tensor([[99.0, 0.0], [0.0, 99.0]]))
+    aligned = Prediction(
+        logits_BC=torch.tensor([[3.0, 4.0], [1.0, 0.0]]),
+        image_features_BD=torch.eye(2),
+        text_features_CD=torch.tensor([[0.3, 0.1], [0.2, 0.4]]),
+        negative_logits_BC=torch.tensor([[4.0, 3.0], [1.0, 1.0]]),
+        negative_text_features_CD=torch.tensor([[0.1, 0.2], [0.3, 0.1]]),
+    )
+    terms = make_objective("fdbpl", {"separation": 0.5, "ranking": 2.0, "margin": 0.9})(aligned, certain)
+    assert terms.values["separation"].tolist() == pytest.approx([24 / 25, 2**-0.5], rel=1e-5)
+    # d0 = (.2, -.1), d1 = (-.1, .3): (f0 - f1).(d0 - d1) = .3 + .4 = .7, so the hinge is .9 - .7.
+    assert terms.values["ranking"].item() == pytest.approx(0.2, rel=1e-5)
+    rest = sum(terms.values[name].mean().item() for name in ("agreement", "rejection"))
+    assert terms.total().item() == pytest.approx(rest + 0.5 * (0.96 + 2**-0.5) / 2 + 2.0 * 0.2, rel=1e-5)
+
+
 def test_fdbpl_without_weights_counts_every_crop() -> None:
     terms = make_objective("fdbpl", {"weighted": False})(prediction(), TARGETS)
     assert terms.values["agreement"][1].item() > 0

@@ -73,3 +73,25 @@ def test_other_weights_under_the_same_name_are_another_student(
     content[-1] ^= 1
     moved.write_bytes(content)
     assert identity(moved) != identity(original)
+
+
+def test_a_student_stopped_in_its_second_training_does_not_keep_the_first_record(
+    taught: RunConfig, make_config: MakeConfig, student_table: StudentTable
+) -> None:
+    """Config A, then B stopped half-way, then A again: A's record must not vouch for what B left."""
+    config_a, config_b = (
+        make_config(student=[student_table(epochs=epochs)]).model_copy(update={"store": taught.store})
+        for epochs in (2, 4)
+    )
+    plan_a, plan_b = student_plans(config_a)[0], student_plans(config_b)[0]
+    run_student(config_a, plan_a)
+    record_file = RunFolder(config_a.folder).student(plan_a.id).record_file
+
+    def stop(done: int, total: int) -> None:
+        assert not record_file.exists()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_student(config_b, plan_b, stop)
+    assert not record_file.exists()
+    assert run_student(config_a, plan_a)["steps"] == 4

@@ -12,11 +12,12 @@ import torch
 from fdbpl.cache_layout.reader import Reader, open_reader
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import load_data
+from fdbpl.pipeline.labels_manifest import CLASS_LIST, class_columns
 from fdbpl.pipeline.loading.decoder import make_decoder
 from fdbpl.pipeline.optim import make_optimizer
 from fdbpl.pipeline.student_run import gather
 from fdbpl.pipeline.students import StudentPlan, student_plans
-from fdbpl.pipeline.supervision import OnlineTeacher, StoredTeacher, store_columns
+from fdbpl.pipeline.supervision import OnlineTeacher, StoredTeacher
 from fdbpl.pipeline.teach import image_root
 from fdbpl.pipeline.train import Ingredients, step
 from fdbpl.pipeline.windows import ComputedWindows, Pixels, StoredWindows, Windows
@@ -26,7 +27,7 @@ STEPS, BATCH = 20, 16
 
 
 class Shifted:
-    """Windows one pixel to the left, or to the right where there is no room."""
+    """Windows one pixel to the left, where there is room."""
 
     def __init__(self, windows: Windows) -> None:
         self._windows = windows
@@ -90,9 +91,7 @@ def test_a_window_shifted_by_one_pixel_is_noticed(
     cached = gather(config, plan, data, reader)
     online = gather(config, replace(plan, supervision="online"), data, reader)
     assert isinstance(online.supervision, OnlineTeacher)
-    shifted = Pixels(
-        make_decoder("torchvision"), image_root(config), reader.images.paths, Shifted(StoredWindows(reader))
-    )
+    shifted = Pixels(make_decoder("torchvision"), image_root(config), reader.images, Shifted(StoredWindows(reader)))
     online.supervision._pixels = shifted
     assert relative_difference(losses(cached, plan), losses(online, plan)) > 1e-3
 
@@ -108,9 +107,10 @@ def test_stored_windows_are_the_policys_own(taught: RunConfig, reader: Reader) -
 
 def test_columns_are_found_by_name_in_any_order(taught: RunConfig, reader: Reader) -> None:
     names = load_data(taught.data).class_names
-    assert store_columns(reader, [names[5], names[0]]).tolist() == [5, 0]
+    stored = reader.class_list(CLASS_LIST)
+    assert class_columns(stored, [names[5], names[0]], "here").tolist() == [5, 0]
     with pytest.raises(ValueError, match=r"1 of 2 classes .*'polka dot'"):
-        store_columns(reader, [names[0], "polka dot"])
+        class_columns(stored, [names[0], "polka dot"], "here")
 
 
 def test_a_subset_out_of_order_reads_its_own_columns(taught: RunConfig, reader: Reader) -> None:

@@ -1,5 +1,6 @@
 """Training by itself: it learns, it can be stopped at any epoch, and it tells of a loss that is not finite."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.pipeline import train as train_module
+from fdbpl.pipeline.checkpoint import load_state, save_state
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import load_data, training_set
 from fdbpl.pipeline.student_run import gather
@@ -92,3 +94,14 @@ def test_training_sets_are_few_shot_of_the_base_half(taught: RunConfig, student_
     everything = training_set(data, section.model_copy(update={"classes": "all", "shots": 0}), seed=3)
     assert len(everything) == 128
     assert len(everything.class_names) == 32
+
+
+def test_a_state_of_another_config_or_a_broken_one_is_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "state.pt"
+    assert load_state(path, {"seed": 1}) is None
+    save_state(path, {"identity": json.dumps({"seed": 1}), "log": "{}"})
+    assert load_state(path, {"seed": 1}) is not None
+    assert load_state(path, {"seed": 2}) is None
+    path.write_bytes(path.read_bytes()[:100])
+    assert load_state(path, {"seed": 1}) is None
+    assert "the student begins anew" in caplog.text

@@ -9,17 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from PIL import Image, ImageOps
 from safetensors import safe_open
 
 from fdbpl.cache_layout.errors import CacheError, ManifestMismatch, UnsealedStore
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.errors import StageFailed
+from fdbpl.pipeline.evaluation_features import write_test_features
+from fdbpl.pipeline.features import feature_array
+from fdbpl.pipeline.loading.decoder import UnreadableImage
 from fdbpl.pipeline.progress import Ui
-from fdbpl.pipeline.run_folder import RunFolder
+from fdbpl.pipeline.run_folder import RunFolder, saved_config
 from fdbpl.pipeline.student_run import run_student
 from fdbpl.pipeline.students import student_plans
 from fdbpl.pipeline.teach import prepare_store
+from fdbpl.pipeline.weights import model_key
 from fdbpl.pipeline.workflow import Workflow
 
 MakeConfig = Callable[..., RunConfig]
@@ -32,6 +37,16 @@ def workflow(config: RunConfig) -> Workflow:
 
 def sharing_store(config: RunConfig, taught: RunConfig) -> RunConfig:
     return config.model_copy(update={"store": taught.store})
+
+
+def own_world(make_config: MakeConfig, shared: Path, tmp_path: Path, image: int) -> tuple[RunConfig, Path]:
+    """A config on the test's own copy of the world, and the file of a training image of it."""
+    if not (tmp_path / "world").exists():
+        shutil.copytree(shared / "world", tmp_path / "world")
+    config = make_config()
+    config = config.model_copy(update={"data": config.data.model_copy(update={"folder": tmp_path / "world"})})
+    train = json.loads((tmp_path / "world" / "split_world.json").read_text())["train"]
+    return config, tmp_path / "world" / "images" / train[image][0]
 
 
 def test_the_whole_job_and_then_nothing_more_to_do(
@@ -82,7 +97,7 @@ def test_plain_zarr_reads_what_the_reader_reads(taught: RunConfig) -> None:
         assert sorted(reader.arrays) == [
             "crop/box",
             "crop/flip",
-            "student/fdbpl-tiny-student.student/embedding",
+            feature_array(taught.student[0]),
             "teacher/embedding",
             "teacher/logits",
         ]
@@ -142,8 +157,9 @@ def test_a_store_of_other_class_names_is_refused_by_name(
     split.write_text(split.read_text().replace("red circle", "scarlet circle"))
     config = sharing_store(make_config(), taught)
     config = config.model_copy(update={"data": config.data.model_copy(update={"folder": tmp_path / "world"})})
-    with pytest.raises(ValueError, match="scarlet circle"):
-        workflow(config).train()
+    for refuse in (workflow(config).teach, workflow(config).features, workflow(config).train):
+        with pytest.raises(ValueError, match="scarlet circle"):
+            refuse()
 
 
 def test_a_student_refuses_a_store_that_is_not_sealed(make_config: MakeConfig) -> None:
@@ -161,17 +177,14 @@ def test_a_student_before_any_store_says_what_to_run(make_config: MakeConfig) ->
         workflow(make_config()).train()
 
 
-def test_a_truncated_image_is_named_and_the_others_are_unharmed(
+def test_an_image_that_breaks_after_the_scan_is_named_and_the_others_are_unharmed(
     make_config: MakeConfig, shared: Path, tmp_path: Path
 ) -> None:
-    """Its header is whole, so only decoding finds it: path and index, and the blocks of others complete."""
-    shutil.copytree(shared / "world", tmp_path / "world")
-    images = json.loads((tmp_path / "world" / "split_world.json").read_text())["train"]
-    bad = tmp_path / "world" / "images" / images[100][0]
+    """Cut short between scan and pass: path and index, the blocks of others complete; restored, it goes on."""
+    config, bad = own_world(make_config, shared, tmp_path, 100)
+    prepare_store(config)
     content = bad.read_bytes()
     bad.write_bytes(content[: len(content) // 2])
-    config = make_config()
-    config = config.model_copy(update={"data": config.data.model_copy(update={"folder": tmp_path / "world"})})
     with pytest.raises(StageFailed) as caught:
         workflow(config).teach()
     assert f"image 100 ({bad})" in str(caught.value)
@@ -181,16 +194,66 @@ def test_a_truncated_image_is_named_and_the_others_are_unharmed(
     assert workflow(config).teach()["views_computed"] == 32 * 4  # the last block of images alone
 
 
-def test_unreadable_headers_are_all_named_and_nothing_is_written(
+def test_unreadable_images_are_all_named_and_nothing_is_written(
+    make_config: MakeConfig, shared: Path, tmp_path: Path
+) -> None:
+    config, noise = own_world(make_config, shared, tmp_path, 3)
+    _, short = own_world(make_config, shared, tmp_path, 70)
+    noise.write_bytes(b"no image")
+    short.write_bytes(short.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"image 3 \(") as caught:
+        workflow(config).teach()
+    assert f"image 70 ({short}) cannot be read: image file is truncated" in str(caught.value)
+    assert not config.folder.exists()
+
+
+def test_an_image_replaced_since_the_labels_were_made_is_noticed(
+    make_config: MakeConfig, shared: Path, tmp_path: Path
+) -> None:
+    """Another image of the same size under its name: its features would belong to other labels."""
+    config, replaced = own_world(make_config, shared, tmp_path, 50)
+    workflow(config).teach()
+    with Image.open(replaced) as image:
+        ImageOps.invert(image).save(replaced, quality=90)
+    with pytest.raises(StageFailed, match=r"image 50 \(.*its content is not what it was"):
+        workflow(config).features()
+
+
+def test_an_unreadable_test_image_is_named_by_its_place_in_the_split(
     make_config: MakeConfig, shared: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(shared / "world", tmp_path / "world")
-    images = json.loads((tmp_path / "world" / "split_world.json").read_text())["train"]
-    for number in (3, 70):
-        (tmp_path / "world" / "images" / images[number][0]).write_bytes(b"no image")
-    config = make_config()
+    config = make_config(loading={"device": "cpu", "batch_size": 16})
     config = config.model_copy(update={"data": config.data.model_copy(update={"folder": tmp_path / "world"})})
-    with pytest.raises(ValueError, match="3") as caught:
-        workflow(config).teach()
-    assert [images[number][0] in str(caught.value) for number in (3, 70)] == [True, True]
-    assert not config.folder.exists()
+    images = json.loads((tmp_path / "world" / "split_world.json").read_text())["test"]
+    (tmp_path / "world" / "images" / images[20][0]).write_bytes(b"no image")
+    with pytest.raises(UnreadableImage) as caught:
+        write_test_features(config, model_key(config.student[0]), lambda done, total: None)
+    assert caught.value.index == 20
+
+
+def test_two_precisions_of_one_model_are_two_models(
+    taught: RunConfig, make_config: MakeConfig, student_table: StudentTable
+) -> None:
+    tables = [student_table(), student_table(name="half", precision="bf16", features="live")]
+    config = sharing_store(make_config(student=tables), taught)
+    flow = workflow(config)
+    flow.train()
+    results = flow.evaluate()
+    assert [student["id"] for student in results["students"]] == [
+        "coop-kdpl-cached-seed1",
+        "half-coop-kdpl-cached-seed1",
+    ]
+    keys = [model_key(table) for table in config.student]
+    assert [f"student {key}" in results["zero_shot"] for key in keys] == [True, True]
+
+
+def test_tasks_keep_the_config_that_they_were_submitted_with(taught: RunConfig, make_config: MakeConfig) -> None:
+    """A stage that waits in a queue must not be changed by the next command."""
+    config = sharing_store(make_config(), taught)
+    folder = RunFolder(config.folder)
+    first = folder.save(config)
+    second = folder.save(config.model_copy(update={"crops": config.crops.model_copy(update={"seeds": 2})}))
+    assert saved_config(first) == config
+    assert saved_config(second).crops.seeds == 2
+    assert folder.save(config) == first
