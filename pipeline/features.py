@@ -49,8 +49,8 @@ def expected_features(student: StudentConfig) -> dict[str, Any]:
     }
 
 
-def prepare_features(store: Store, config: RunConfig, student: StudentConfig) -> str:
-    """Add the student's campaign to the store where it is not there yet; its name.
+def prepare_features(store: Store, config: RunConfig, student: StudentConfig) -> None:
+    """Add the student's campaign to the store where it is not there yet.
 
     Raises:
         ManifestMismatch: features of that name exist, made by other weights.
@@ -58,7 +58,7 @@ def prepare_features(store: Store, config: RunConfig, student: StudentConfig) ->
     campaign = campaign_of(student)
     if campaign in store.campaigns:
         check_features(store.campaign(campaign).manifest, str(store.path), student)
-        return campaign
+        return
     backbone = load_backbone(student, device_here(config))
     array = ArraySpec(name=f"{campaign}/embedding", row_shape=(backbone.embedding_width,), dtype="float16")
     facts = {
@@ -69,7 +69,6 @@ def prepare_features(store: Store, config: RunConfig, student: StudentConfig) ->
         "versions": library_versions(),
     }
     add_campaign(store, campaign, [array], manifest=facts)
-    return campaign
 
 
 def check_stored_features(reader: Reader, student: StudentConfig) -> None:

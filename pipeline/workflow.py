@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from fdbpl.cache_layout.reader import open_reader
 from fdbpl.cache_layout.seal import seal
 from fdbpl.cache_layout.store import Store, open_store
 from fdbpl.pipeline import tasks
@@ -57,16 +58,19 @@ class Workflow:
 
     def features(self) -> dict[str, Any]:
         """Write what is missing of the students' stored features, and seal them."""
-        campaigns: dict[str, int] = {}
-        for campaign, table in feature_campaigns(self.config).items():
-            store = open_store(self.config.store.path)
-            check_fits(store, self.config, self.data)
+        wanted = feature_campaigns(self.config)
+        if not wanted:
+            return {"views_computed": {}}
+        with open_reader(self.config.store.path, campaigns=(CAMPAIGN,)):
+            pass  # the windows must be there before anything is cut by them
+        store = open_store(self.config.store.path)
+        check_fits(store, self.config, self.data)
+        computed: dict[str, int] = {}
+        for campaign, table in wanted.items():
             prepare_features(store, self.config, table)
-            store = open_store(self.config.store.path)
             prefix = f"{campaign}{tasks.SEPARATOR}"
-            name = "features-" + campaign.split("/")[-1]
-            campaigns[campaign] = self._write_campaign(store, campaign, name, "tasks:features", prefix)
-        return {"views_computed": campaigns}
+            computed[campaign] = self._write_campaign(store, campaign, "features", "tasks:features", prefix)
+        return {"views_computed": computed}
 
     def train(self) -> dict[str, Any]:
         """Train every student that is not finished."""

@@ -14,6 +14,7 @@ from safetensors import safe_open
 
 from fdbpl.cache_layout.errors import CacheError, ManifestMismatch, UnsealedStore
 from fdbpl.cache_layout.reader import open_reader
+from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.errors import StageFailed
 from fdbpl.pipeline.evaluation_features import write_test_features
@@ -167,9 +168,11 @@ def test_a_student_refuses_a_store_that_is_not_sealed(make_config: MakeConfig) -
     prepare_store(config)
     with pytest.raises(UnsealedStore, match="missing blocks"):
         run_student(config, student_plans(config)[0])
-    with pytest.raises(UnsealedStore):
-        workflow(config).train()
+    for refuse in (workflow(config).features, workflow(config).train):
+        with pytest.raises(UnsealedStore):
+            refuse()
     assert not (config.folder / "students").exists()
+    assert list(open_store(config.store.path).campaigns) == ["teacher"]
 
 
 def test_a_student_before_any_store_says_what_to_run(make_config: MakeConfig) -> None:
