@@ -26,18 +26,15 @@ CLASS_LIST = "all"
 def expected_fields(config: RunConfig, data: DataSet) -> dict[str, Any]:
     """What a run expects of its store: teacher, crops, images and prompt templates; of the classes' names the
     student finds its own columns, so that a store of more classes fits too."""
-    policy = config.crops.policy(1)
+    crops = config.crops.policy(1).to_json()
+    del crops["size"]  # the teacher's, which is not known without loading it; it moves no window
     return {
         "teacher": {
             "model": config.teacher.model,
             "source": weights_source(config.teacher.pretrained),
             "precision": config.teacher.precision,
         },
-        "crops": {
-            "scale": list(policy.scale),
-            "ratio": list(policy.ratio),
-            "flip_probability": policy.flip_probability,
-        },
+        "crops": crops,
         "images": {"list": list_digest(data.train)},
         "classes": {CLASS_LIST: {"templates": list(config.teacher.templates)}},
     }
