@@ -69,6 +69,8 @@ def test_the_whole_job_and_then_nothing_more_to_do(
     ]
     assert results["unfinished"] == []
     assert set(results["zero_shot"]) == {"teacher", "teacher_labels", "student", "student_start"}
+    teacher = results["zero_shot"]["teacher"]
+    assert min(teacher["base"], teacher["new"]) > 90, "new images are told apart among the new names"
     report = Path(results["report"]).read_text()
     assert all(student["method"] in report for student in results["students"])
 
