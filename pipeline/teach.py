@@ -4,7 +4,6 @@ The store's metadata is made before any task, by one process; then each task wri
 task writes, and a block that exists is not computed again.
 """
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,7 +35,6 @@ from fdbpl.pipeline.passes import OnProgress, write_pass
 from fdbpl.pipeline.windows import ComputedWindows, Pixels
 
 CAMPAIGN = "teacher"
-log = logging.getLogger(__name__)
 
 
 def prepare_store(config: RunConfig, on_progress: Callable[[int, int], None] | None = None) -> Store:

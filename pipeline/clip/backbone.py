@@ -6,7 +6,6 @@ Letters: B batch, C texts, D embedding, H W pixels.
 """
 
 import hashlib
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,7 +24,6 @@ from fdbpl.pipeline.config import ModelConfig, Precision
 _AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
 # What open_clip lets through from a file that is cut short, empty, or something else.
 _NO_WEIGHTS = (RuntimeError, KeyError, EOFError, StopIteration, SafetensorError, UnpicklingError)
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
