@@ -92,7 +92,7 @@ def evaluate(config: Config, set_: Set = None, cluster: Cluster = None, json_: J
 def demo(
     folder: Annotated[Path, typer.Option(help="where everything of the demo is kept")] = Path("demo"),
     retrain: Annotated[
-        bool, typer.Option(help="train the two tiny CLIPs anew (about 30 minutes) in place of the shipped ones")
+        bool, typer.Option(help="train the two tiny CLIPs anew (about 20 minutes) in place of the shipped ones")
     ] = False,
     set_: Set = None,
     cluster: Cluster = None,

@@ -15,7 +15,6 @@ from fdbpl.pipeline.config import ModelConfig, RunConfig
 from fdbpl.pipeline.data import load_data
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.device import choose_device, decoder_name
-from fdbpl.pipeline.labels_manifest import list_digest
 from fdbpl.pipeline.loading.decoder import UnreadableImage, make_decoder
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.teach import image_root
@@ -90,7 +89,7 @@ def _identity(config: RunConfig, data: DataSet, model: ModelConfig) -> str:
         "model": model.model,
         "source": weights_source(model.pretrained),
         "precision": model.precision,
-        "images": list_digest(data.test),
+        "images": data.test.digest,
         "decoder": decoder_name(config),
     }
     return json.dumps(facts, sort_keys=True)

@@ -15,7 +15,7 @@ from fdbpl.cache_layout.images import ImageIndex
 from fdbpl.cache_layout.manifest import Manifest, canonical_json, digest_of
 from fdbpl.pipeline.clip.backbone import Backbone
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.datasets.data_set import DataSet, Split
+from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.device import planned_device
 from fdbpl.pipeline.loading.decoder import Decoder
 from fdbpl.pipeline.weights import weights_source
@@ -35,7 +35,7 @@ def expected_fields(config: RunConfig, data: DataSet) -> dict[str, Any]:
             "precision": config.teacher.precision,
         },
         "crops": crops,
-        "images": {"list": list_digest(data.train)},
+        "images": {"list": data.train.digest},
         "classes": {CLASS_LIST: {"templates": list(config.teacher.templates)}},
     }
 
@@ -90,8 +90,3 @@ def class_columns(stored: ClassList, class_names: Sequence[str], where: str) -> 
 
 def names_digest(class_names: tuple[str, ...]) -> str:
     return digest_of(canonical_json(list(class_names)).encode())
-
-
-def list_digest(split: Split) -> str:
-    """Digest of paths and labels in order: which images a store is about, without reading one."""
-    return digest_of(canonical_json([list(split.paths), list(split.labels)]).encode())

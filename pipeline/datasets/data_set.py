@@ -6,7 +6,10 @@ stays true when the folder moves. Label c means `class_names[c]`; names are as t
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
+
+from fdbpl.cache_layout.manifest import canonical_json, digest_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +30,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of paths and labels in order: which images these are, without reading one. Computed once."""
+        return digest_of(canonical_json([list(self.paths), list(self.labels)]).encode())
 
 
 @dataclass(frozen=True, kw_only=True)
