@@ -1,6 +1,7 @@
 """One array of a store: its name, what a row is, and the Zarr metadata and file names that follow.
 
-An array has shape [N, S, *row_shape]. A shard file holds one block; inside it, a chunk is one plane: all
+An array has shape [N, S, *row_shape] (in a store that has grown, with empty rows between the parts of its images,
+see `blocks`). A shard file holds one block; inside it, a chunk is one plane: all
 images of the block for one seed. Chunk files lie flat in the array's folder (`c.3.0.0`), so one flush makes
 a name durable.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -48,12 +50,12 @@ class ArraySpec:
         if self.dtype not in DTYPES:
             raise ValueError(f"array {self.name}: found dtype {self.dtype!r}, expected one of {DTYPES}")
 
-    @property
+    @cached_property
     def numpy_dtype(self) -> np.dtype[Any]:
         """The dtype in the file's byte order, little-endian."""
         return np.dtype(self.dtype).newbyteorder("<")
 
-    @property
+    @cached_property
     def row_bytes(self) -> int:
         return self.numpy_dtype.itemsize * int(np.prod(self.row_shape, dtype=np.int64))
 
@@ -67,7 +69,8 @@ class ArraySpec:
         return float("nan") if self.is_float else False if self.dtype == "bool" else 0
 
     def shape(self, grid: BlockGrid) -> tuple[int, ...]:
-        return (grid.num_images, grid.num_seeds, *self.row_shape)
+        """Of the Zarr array: [rows, S, *row_shape]."""
+        return (grid.num_rows, grid.num_seeds, *self.row_shape)
 
     def shard_shape(self, grid: BlockGrid) -> tuple[int, ...]:
         return (grid.images_per_block, grid.seeds_per_block, *self.row_shape)
@@ -109,6 +112,11 @@ class ArraySpec:
                 }
             ],
         }
+
+    def document(self, grid: BlockGrid) -> dict[str, Any]:
+        """The whole of the array's `zarr.json`."""
+        names = ["image", "seed", *[None] * len(self.row_shape)]
+        return {**self.metadata(grid), "attributes": {}, "dimension_names": names}
 
     def to_json(self) -> dict[str, Any]:
         return {"row_shape": list(self.row_shape), "dtype": self.dtype}

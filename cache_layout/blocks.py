@@ -1,14 +1,24 @@
 """Blocks: how the N x S views of a store are cut into the files that one task writes.
 
-A block is `images_per_block` images times `seeds_per_block` seeds; the last ones of either axis may be
-smaller. It is one shard file of every array of a campaign. Blocks are numbered image block first, then seed
-block.
+A block is `images_per_block` images times `seeds_per_block` seeds; it is one shard file of every array of a
+campaign. Blocks are numbered image block first, then seed block.
+
+A store that has grown holds its images in several parts. Each part begins with a new block, since files that
+exist are never touched: the rows between the end of a part and the next block stay empty. Image numbers run
+on without a gap; `rows` says where on the array's first axis an image lies.
+
+Axis letters: B views of a batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,22 +42,52 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class BlockGrid:
-    """N images and S seeds in blocks; all four numbers are at least 1."""
+    """Images and seeds in blocks; all numbers are at least 1.
 
-    num_images: int
+    Args:
+        image_counts: images of each part, in order; one part unless the store has grown.
+        num_seeds: S.
+        images_per_block, seeds_per_block: of a whole block; the last ones of a part may be smaller.
+    """
+
+    image_counts: tuple[int, ...]
     num_seeds: int
     images_per_block: int
     seeds_per_block: int
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        object.__setattr__(self, "image_counts", tuple(self.image_counts))
+        numbers = {name: getattr(self, name) for name in ("num_seeds", "images_per_block", "seeds_per_block")}
+        numbers |= {f"image_counts[{part}]": count for part, count in enumerate(self.image_counts)}
+        for name, value in numbers.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{field.name}: found {value!r}, expected a positive integer")
+                raise ValueError(f"{name}: found {value!r}, expected a positive integer")
+        if not self.image_counts:
+            raise ValueError("image_counts: found no part, expected at least one")
+
+    @cached_property
+    def _first_images(self) -> tuple[int, ...]:
+        """The number of each part's first image, and N."""
+        return (0, *np.cumsum(self.image_counts).tolist())
+
+    @cached_property
+    def _first_blocks(self) -> tuple[int, ...]:
+        """The number of each part's first image block, and that of all image blocks."""
+        return (0, *np.cumsum([-(-count // self.images_per_block) for count in self.image_counts]).tolist())
+
+    @property
+    def num_images(self) -> int:
+        """N, over all parts."""
+        return self._first_images[-1]
+
+    @property
+    def num_rows(self) -> int:
+        """Length of the arrays' first axis: N, and the empty rows between parts."""
+        return self._first_blocks[-2] * self.images_per_block + self.image_counts[-1]
 
     @property
     def num_image_blocks(self) -> int:
-        return -(-self.num_images // self.images_per_block)
+        return self._first_blocks[-1]
 
     @property
     def num_seed_blocks(self) -> int:
@@ -57,6 +97,15 @@ class BlockGrid:
     def num_blocks(self) -> int:
         return self.num_image_blocks * self.num_seed_blocks
 
+    def rows(self, images_B: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Positions on the arrays' first axis of images 0 to N-1; the numbers themselves where there is one part."""
+        if len(self.image_counts) == 1:
+            return images_B
+        firsts = np.array(self._first_images[:-1])
+        shifts = np.array(self._first_blocks[:-1]) * self.images_per_block - firsts
+        rows_B: npt.NDArray[np.int64] = images_B + shifts[np.searchsorted(firsts, images_B, side="right") - 1]
+        return rows_B
+
     def block(self, image_block: int, seed_block: int) -> Block:
         """One block by its two numbers; ValueError outside the grid."""
         if not (0 <= image_block < self.num_image_blocks and 0 <= seed_block < self.num_seed_blocks):
@@ -64,20 +113,63 @@ class BlockGrid:
                 f"block: found {image_block}.{seed_block}, expected at most "
                 f"{self.num_image_blocks - 1}.{self.num_seed_blocks - 1}"
             )
-        first_image = image_block * self.images_per_block
+        part = int(np.searchsorted(self._first_blocks, image_block, side="right")) - 1
+        first_image = self._first_images[part] + (image_block - self._first_blocks[part]) * self.images_per_block
         first_seed = seed_block * self.seeds_per_block
         return Block(
-            images=range(first_image, min(first_image + self.images_per_block, self.num_images)),
+            images=range(first_image, min(first_image + self.images_per_block, self._first_images[part + 1])),
             seeds=range(first_seed, min(first_seed + self.seeds_per_block, self.num_seeds)),
             image_block=image_block,
             seed_block=seed_block,
         )
 
-    def blocks(self) -> Iterator[Block]:
-        """All blocks in the order of their numbers."""
+    def blocks(self, beyond: BlockGrid | None = None) -> Iterator[Block]:
+        """All blocks in the order of their numbers, or those that `beyond`, an earlier grid, does not have."""
+        known = (beyond.num_image_blocks, beyond.num_seed_blocks) if beyond is not None else (0, 0)
         for image_block in range(self.num_image_blocks):
-            for seed_block in range(self.num_seed_blocks):
+            for seed_block in range(known[1] if image_block < known[0] else 0, self.num_seed_blocks):
                 yield self.block(image_block, seed_block)
 
-    def to_json(self) -> dict[str, int]:
-        return asdict(self)
+    def blocks_of_seed(self, seed: int) -> list[Block]:
+        """The blocks that hold one seed, in the order of images."""
+        return [self.block(image_block, seed // self.seeds_per_block) for image_block in range(self.num_image_blocks)]
+
+    def covers(self, other: BlockGrid) -> bool:
+        """Whether every block of `other` is one of this grid, with the same views or, at its end, more seeds."""
+        return (
+            (self.images_per_block, self.seeds_per_block) == (other.images_per_block, other.seeds_per_block)
+            and self.image_counts[: len(other.image_counts)] == other.image_counts
+            and self.num_seeds >= other.num_seeds
+        )
+
+    def grown(self, *, num_seeds: int | None = None, new_images: int = 0) -> BlockGrid:
+        """This grid with more seeds, or with a further part of images.
+
+        Raises:
+            ValueError: fewer seeds, or seeds that would change a block that is written already.
+        """
+        seeds = self.num_seeds if num_seeds is None else num_seeds
+        if seeds < self.num_seeds:
+            raise ValueError(f"num_seeds: found {seeds}, expected at least the {self.num_seeds} that are there")
+        for count in {self.num_seeds, seeds} if seeds != self.num_seeds else ():
+            if count % self.seeds_per_block:
+                raise ValueError(
+                    f"num_seeds: found {self.num_seeds} to be grown to {seeds} in blocks of {self.seeds_per_block}, "
+                    "expected multiples of that (files that exist are never changed): make another store for more "
+                    "seeds, with seeds_per_block a divisor of them"
+                )
+        counts = (*self.image_counts, new_images) if new_images else self.image_counts
+        return replace(self, num_seeds=seeds, image_counts=counts)
+
+    def to_json(self) -> dict[str, Any]:
+        """How far the grid reaches; the size of its blocks is the store's."""
+        return {"image_counts": list(self.image_counts), "num_seeds": self.num_seeds}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any], images_per_block: int, seeds_per_block: int) -> BlockGrid:
+        return cls(
+            image_counts=tuple(fields["image_counts"]),
+            num_seeds=fields["num_seeds"],
+            images_per_block=images_per_block,
+            seeds_per_block=seeds_per_block,
+        )

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import errno
-import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import zarr
-
 from fdbpl.cache_layout.array_spec import ArraySpec
 from fdbpl.cache_layout.blocks import BlockGrid
-from fdbpl.cache_layout.campaigns import Campaign, ensure_groups_above, pending_folder, save_campaign
+from fdbpl.cache_layout.campaigns import Campaign, group_folder
 from fdbpl.cache_layout.class_list import ClassList
+from fdbpl.cache_layout.documents import (
+    METADATA,
+    ensure_groups_above,
+    group_document,
+    put_document,
+    put_groups_above,
+    read_document,
+    replace_document,
+)
 from fdbpl.cache_layout.errors import CacheError
 from fdbpl.cache_layout.files import sync_folder, sync_tree, temporary_name
 from fdbpl.cache_layout.images import ImageIndex
 from fdbpl.cache_layout.manifest import all_differences
-from fdbpl.cache_layout.tables import create_arrays, write_class_list, write_images
+from fdbpl.cache_layout.tables import put_class_list, put_images
 
 
 def build_store(
     path: Path,
-    attributes: Mapping[str, Any],
+    document: Mapping[str, Any],
     images: ImageIndex,
     class_lists: Sequence[ClassList],
     campaigns: Mapping[str, Sequence[ArraySpec]],
@@ -34,53 +40,70 @@ def build_store(
     path.parent.mkdir(parents=True, exist_ok=True)
     building = path.parent / f".{path.name}{temporary_name()}"
     try:
-        root = zarr.create_group(str(building), zarr_format=3, attributes=dict(attributes))
-        write_images(root, images)
-        root.create_group("classes")
+        put_document(building, document)
+        for folder in ("images", "classes", "records"):
+            put_document(building / folder, group_document())
+        put_images(building / "images" / "0", images)
         for classes in class_lists:
-            write_class_list(root, classes)
-        root.create_group("records")
+            put_class_list(building / "classes" / classes.name, classes)
         for name, specs in campaigns.items():
-            create_arrays(root, specs, grid)
-            save_campaign(building, Campaign(name=name, arrays=tuple(specs)))
+            put_arrays(building, specs, grid)
+            group = group_folder(building, name)
+            put_groups_above(building, group)
+            put_document(group, Campaign(name=name, arrays=tuple(specs), grid=grid).document())
         sync_tree(building)
-        _rename_folder(building, path)
+        rename_folder(building, path)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
 
-def install_arrays(store: Path, campaign: str, specs: Sequence[ArraySpec], grid: BlockGrid) -> None:
-    """Put the folders of new arrays in place, each whole; those of an earlier attempt must be the same."""
-    staging = pending_folder(store, campaign)
+def put_arrays(root: Path, specs: Sequence[ArraySpec], grid: BlockGrid) -> None:
+    """Write the metadata of arrays without a shard, and the groups above them, in a tree that nobody sees yet."""
+    for spec in specs:
+        put_document(root / spec.name, spec.document(grid))
+        put_groups_above(root, root / spec.name)
+
+
+def install_folder(store: Path, name: str, staging: Path, put: Callable[[Path], None]) -> None:
+    """Put the folder `name` in place whole, as `put` writes it; one of an earlier attempt stays as it is."""
     building = staging / temporary_name()
     staging.mkdir(parents=True, exist_ok=True)
     try:
-        create_arrays(zarr.create_group(str(building), zarr_format=3), specs, grid)
+        put(building)
         sync_tree(building)
-        for spec in specs:
-            folder = store / spec.name
-            ensure_groups_above(store, folder, staging)
-            _rename_folder(building / spec.name, folder)
-            check_metadata(store, spec, grid)
+        ensure_groups_above(store, store / name, staging)
+        rename_folder(building, store / name)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
 
 def check_metadata(store: Path, spec: ArraySpec, grid: BlockGrid) -> None:
-    """CacheError unless the array's `zarr.json` has the shape, type, chunks and codecs of the format."""
-    path = store / spec.name / "zarr.json"
+    """CacheError unless the array's `zarr.json` has the type, chunks and codecs of the format, and at least `grid`.
+
+    Only the first two axes may be longer: the array has grown since the grid was read.
+    """
+    path = store / spec.name / METADATA
     try:
-        found = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError) as error:
-        raise CacheError(f"{path}: no array metadata ({error}); the store is damaged: make it anew") from error
+        found = read_document(store / spec.name)
+    except FileNotFoundError as error:
+        raise CacheError(f"{path}: no array metadata; the store is damaged: restore it or make it anew") from error
     expected = spec.metadata(grid)
+    shape = found.get("shape")
+    if _is_longer(shape, expected["shape"]):
+        expected["shape"] = shape
     gaps = all_differences({key: found.get(key) for key in expected}, expected)
     if gaps:
         listed = "; ".join(map(str, gaps))
         raise CacheError(f"{path}: not an array of this format: {listed}; make the store anew")
 
 
-def _rename_folder(source: Path, target: Path) -> None:
+def widen_array(store: Path, spec: ArraySpec, grid: BlockGrid) -> None:
+    """Let the array's metadata reach as far as `grid`; nothing where it does already."""
+    if read_document(store / spec.name).get("shape") != list(spec.shape(grid)):
+        replace_document(store / spec.name, spec.document(grid))
+
+
+def rename_folder(source: Path, target: Path) -> None:
     """Rename a folder; where another one has taken the name first, that one stays."""
     try:
         source.rename(target)
@@ -88,3 +111,9 @@ def _rename_folder(source: Path, target: Path) -> None:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
     sync_folder(target.parent)
+
+
+def _is_longer(found: Any, expected: list[int]) -> bool:
+    if not isinstance(found, list) or len(found) != len(expected) or not all(isinstance(n, int) for n in found):
+        return False
+    return found[2:] == expected[2:] and all(left >= right for left, right in zip(found, expected, strict=True))

@@ -1,48 +1,113 @@
-"""Campaigns: named sets of arrays that one pass writes together, and what is known to be written.
+"""Campaigns: named sets of arrays that one pass writes together, and how far each is written and sealed.
 
-While a campaign is written, each finished block has a done-record, `.records/<campaign>/<block id>.json`.
-Sealing puts all of them into the attributes of one Zarr group, `records/<campaign>`, with the seal: that
-file alone says whether the campaign is sealed, and is replaced whole. Each campaign has its own file, so
-two jobs that add campaigns at once do not meet.
+One Zarr group, `records/<campaign>`, holds what a campaign is (arrays, manifest, the grid it shall cover)
+and its seals, one for each time it was closed: first, and after each growth. Each seal names the grid it
+covers, the table of its new files' records, and the seal before it. The group's file is replaced whole, so
+it alone says what is sealed. Each campaign has its own, so two jobs that write campaigns at once do not meet.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fdbpl.cache_layout import format_1
 from fdbpl.cache_layout.array_spec import ArraySpec
 from fdbpl.cache_layout.blocks import BlockGrid
+from fdbpl.cache_layout.documents import (
+    METADATA,
+    ensure_groups_above,
+    group_document,
+    read_attributes,
+    replace_document,
+)
 from fdbpl.cache_layout.errors import CacheError
-from fdbpl.cache_layout.files import FileRecord, sync_folder, write_file
+from fdbpl.cache_layout.files import sync_folder
 from fdbpl.cache_layout.manifest import canonical_json, digest_of
+from fdbpl.cache_layout.records import RecordTable
 
 ATTRIBUTE = "fdbpl_campaign"
-BlockRecord = Mapping[str, FileRecord]
-"""The file of each array, by the array's name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SealEntry:
+    """One closing of a campaign: all blocks of `grid` are written, those beyond the seal before it in `table`.
+
+    `digest` covers all that is here, the seal before it, the store's manifest and the campaign's.
+    """
+
+    grid: BlockGrid
+    table: str
+    table_digest: str
+    images: tuple[str, ...]
+    num_files: int
+    num_bytes: int
+    digest: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "grid": self.grid.to_json(),
+            "table": self.table,
+            "table_digest": self.table_digest,
+            "images": list(self.images),
+            "files": self.num_files,
+            "bytes": self.num_bytes,
+            "digest": self.digest,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Campaign:
-    """A campaign as its group holds it; `records` (by block id) and `seal_digest` only when it is sealed.
+    """A campaign as it is on disk.
 
     `manifest` says what its arrays were made with beyond what the store's own manifest says: the student whose
-    features they are, for example.
+    features they are, for example. `grid` is what it shall cover. `withdrawn` are blocks that were sealed and
+    found damaged: they have to be written and sealed again. `legacy_records` holds those of a store of format 1.
     """
 
     name: str
     arrays: tuple[ArraySpec, ...]
+    grid: BlockGrid
     manifest: Mapping[str, Any] = field(default_factory=dict)
-    records: Mapping[str, BlockRecord] | None = None
-    seal_digest: str | None = None
+    seals: tuple[SealEntry, ...] = ()
+    withdrawn: tuple[str, ...] = ()
+    legacy_records: RecordTable | None = None
+
+    @property
+    def sealed_grid(self) -> BlockGrid | None:
+        """What may be read: the grid of the last seal; None before the first, and while blocks are withdrawn."""
+        return self.seals[-1].grid if self.seals and not self.withdrawn else None
 
     @property
     def is_sealed(self) -> bool:
-        return self.records is not None
+        """Whether all that the campaign shall cover is sealed."""
+        return self.sealed_grid == self.grid
+
+    @property
+    def seal_digest(self) -> str | None:
+        """The digest of the last seal, which covers the ones before it."""
+        return self.seals[-1].digest if self.seals else None
+
+    def grid_of_seal(self, digest: str | None) -> BlockGrid | None:
+        """What may be read by one who saw the seal with this digest; None where it is none of the campaign's."""
+        found = [seal.grid for seal in self.seals if seal.digest == digest and not self.withdrawn]
+        return found[0] if found else None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "arrays": {spec.name: spec.to_json() for spec in self.arrays},
+            "manifest": dict(self.manifest),
+            "grid": self.grid.to_json(),
+            "withdrawn": list(self.withdrawn),
+            "seals": [seal.to_json() for seal in self.seals],
+        }
+
+    def document(self) -> dict[str, Any]:
+        """The whole metadata of the campaign's group."""
+        return group_document({ATTRIBUTE: self.to_json()})
 
 
 def group_folder(store: Path, name: str) -> Path:
@@ -55,35 +120,25 @@ def pending_folder(store: Path, name: str) -> Path:
     return store / ".records" / name
 
 
-def read_attributes(folder: Path) -> dict[str, Any]:
-    """The attributes of a Zarr group; FileNotFoundError where there is none."""
-    path = folder / "zarr.json"
-    try:
-        document = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise CacheError(f"{path}: found no JSON ({error}), expected a Zarr group; the store is damaged") from error
-    return dict(document.get("attributes", {}))
+def seal_digest(fingerprint: str, campaign: Campaign, entry: SealEntry, previous: str | None) -> str:
+    """What a seal vouches for: manifests, arrays, images, and every file's size and content."""
+    fields = {
+        "fingerprint": fingerprint,
+        "campaign": campaign.name,
+        "arrays": {spec.name: spec.to_json() for spec in campaign.arrays},
+        "manifest": dict(campaign.manifest),
+        "seal": {key: value for key, value in entry.to_json().items() if key != "digest"},
+        "previous": previous,
+    }
+    return digest_of(canonical_json(fields).encode())
 
 
-def write_group(folder: Path, attributes: Mapping[str, Any], staging: Path | None = None) -> None:
-    """Write a Zarr group's metadata whole; the temporary file lies in `staging`, or in the folder itself."""
-    document = {"attributes": attributes, "zarr_format": 3, "node_type": "group"}
-    content = json.dumps(document, ensure_ascii=False).encode()
-    write_file(folder / "zarr.json", content, staging)
+def load_campaign(store: Path, name: str, fingerprint: str, blocks: Mapping[str, int]) -> Campaign:
+    """Read a campaign and check its seals. KeyError where the store has none of this name.
 
-
-def ensure_groups_above(store: Path, folder: Path, staging: Path) -> None:
-    """Make every folder between the store and `folder` a Zarr group."""
-    for parent in reversed(folder.relative_to(store).parents[:-1]):
-        group = store / parent
-        group.mkdir(exist_ok=True)
-        if not (group / "zarr.json").exists():
-            write_group(group, {}, staging)
-            sync_folder(group.parent)
-
-
-def load_campaign(store: Path, name: str, fingerprint: str) -> Campaign:
-    """Read a campaign and check its seal. KeyError where the store has none of this name."""
+    Args:
+        blocks: the store's images_per_block and seeds_per_block; of format version 1, its whole grid.
+    """
     folder = group_folder(store, name)
     try:
         fields = read_attributes(folder).get(ATTRIBUTE)
@@ -91,103 +146,101 @@ def load_campaign(store: Path, name: str, fingerprint: str) -> Campaign:
         fields = None
     if fields is None:
         raise KeyError(name)
-    arrays = tuple(ArraySpec.from_json(array, spec) for array, spec in fields["arrays"].items())
-    campaign = Campaign(name=name, arrays=arrays, manifest=fields["manifest"])
-    if "seal" not in fields:
-        return campaign
-    records = {block: _record(files) for block, files in fields["records"].items()}
-    digest = seal_digest(fingerprint, campaign, records)
-    if digest != fields["seal"]["digest"]:
+    try:
+        if "num_images" in blocks:
+            return _load_legacy(folder, name, fields, fingerprint, blocks)
+        return _checked(folder, _parse(name, fields, blocks), fingerprint)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise CacheError(
-            f"{folder}/zarr.json: found records with digest {digest}, expected {fields['seal']['digest']} "
-            "(the seal's): the file was changed, or belongs to another store; restore it, or make the store anew"
-        )
-    return replace(campaign, records=records, seal_digest=digest)
+            f"{folder}/{METADATA}: found no campaign of this format ({error!r}); restore it, or make the store anew"
+        ) from error
 
 
 def campaign_names(store: Path) -> list[str]:
     """The store's campaigns, sorted."""
     root = store / "records"
-    return sorted(
-        str(Path(folder).relative_to(root))
-        for folder, _, names in os.walk(root)
-        if "zarr.json" in names and ATTRIBUTE in read_attributes(Path(folder))
-    )
+    names = []
+    for folder, subfolders, files in os.walk(root):
+        # Tables of records have names that no campaign can have.
+        subfolders[:] = [name for name in subfolders if name[0].isalnum()]
+        if METADATA in files and ATTRIBUTE in read_attributes(Path(folder)):
+            names.append(str(Path(folder).relative_to(root)))
+    return sorted(names)
 
 
 def save_campaign(store: Path, campaign: Campaign) -> None:
-    """Write the group of a campaign that has no block yet, and the groups above it."""
+    """Replace the group of a campaign whole, or make it, and the groups above it."""
     folder, staging = group_folder(store, campaign.name), pending_folder(store, campaign.name)
-    staging.mkdir(parents=True, exist_ok=True)
-    ensure_groups_above(store, folder, staging)
-    folder.mkdir(exist_ok=True)
-    write_group(folder, {ATTRIBUTE: _campaign_json(campaign)})
-    sync_folder(folder.parent)
+    if not folder.exists():
+        staging.mkdir(parents=True, exist_ok=True)
+        ensure_groups_above(store, folder, staging)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+    replace_document(folder, campaign.document())
 
 
-def save_seal(store: Path, campaign: Campaign, records: Mapping[str, BlockRecord], fingerprint: str) -> None:
-    """Replace the campaign's group by one with all records and the seal: the moment of sealing."""
-    files = [file for record in records.values() for file in record.values()]
-    seal = {
-        "blocks": len(records),
-        "files": len(files),
-        "bytes": sum(file.size for file in files),
-        "digest": seal_digest(fingerprint, campaign, records),
-    }
-    fields = {**_campaign_json(campaign), "records": _records_json(records), "seal": seal}
-    write_group(group_folder(store, campaign.name), {ATTRIBUTE: fields})
+def _parse(name: str, fields: Mapping[str, Any], blocks: Mapping[str, int]) -> Campaign:
+    return Campaign(
+        name=name,
+        arrays=tuple(ArraySpec.from_json(array, spec) for array, spec in fields["arrays"].items()),
+        grid=BlockGrid.from_json(fields["grid"], **blocks),
+        manifest=fields["manifest"],
+        withdrawn=tuple(fields["withdrawn"]),
+        seals=tuple(
+            SealEntry(
+                grid=BlockGrid.from_json(seal["grid"], **blocks),
+                table=seal["table"],
+                table_digest=seal["table_digest"],
+                images=tuple(seal["images"]),
+                num_files=seal["files"],
+                num_bytes=seal["bytes"],
+                digest=seal["digest"],
+            )
+            for seal in fields["seals"]
+        ),
+    )
 
 
-def seal_digest(fingerprint: str, campaign: Campaign, records: Mapping[str, BlockRecord]) -> str:
-    """What a seal vouches for: both manifests, the arrays, and every file's size and content."""
-    fields = {
-        "fingerprint": fingerprint,
-        "campaign": campaign.name,
-        **_campaign_json(campaign),
-        "records": _records_json(records),
-    }
-    return digest_of(canonical_json(fields).encode())
+def _checked(folder: Path, campaign: Campaign, fingerprint: str) -> Campaign:
+    previous: str | None = None
+    for number, seal in enumerate(campaign.seals):
+        digest = seal_digest(fingerprint, campaign, seal, previous)
+        if digest != seal.digest:
+            raise _changed(folder, f"seal {number}", digest, seal.digest)
+        previous = digest
+    return campaign
 
 
-def save_pending(store: Path, name: str, block: str, record: BlockRecord, fingerprint: str) -> None:
-    """Write the done-record of a block."""
-    folder = pending_folder(store, name)
-    folder.mkdir(parents=True, exist_ok=True)
-    fields = {"fingerprint": fingerprint, "campaign": name, "block": block, "files": _record_json(record)}
-    write_file(folder / f"{block}.json", json.dumps(fields, indent=2).encode())
+def _load_legacy(
+    folder: Path, name: str, fields: Mapping[str, Any], fingerprint: str, grid_fields: Mapping[str, int]
+) -> Campaign:
+    found = format_1.campaign_of(name, fields, fingerprint, grid_fields)
+    if found.digest != found.sealed_digest:
+        raise _changed(folder, "records", str(found.digest), str(found.sealed_digest))
+    campaign = Campaign(name=name, arrays=found.arrays, grid=found.grid, manifest=fields["manifest"])
+    if found.records is None:
+        return campaign
+    seal = SealEntry(
+        grid=found.grid,
+        table="",
+        table_digest="",
+        images=(),
+        num_files=fields["seal"]["files"],
+        num_bytes=fields["seal"]["bytes"],
+        digest=str(found.digest),
+    )
+    return Campaign(
+        name=name,
+        arrays=found.arrays,
+        grid=found.grid,
+        manifest=fields["manifest"],
+        seals=(seal,),
+        legacy_records=found.records,
+    )
 
 
-def load_pending(store: Path, name: str, block: str, fingerprint: str) -> BlockRecord | None:
-    """The done-record of a block; None where there is none, or one of another store, campaign or block."""
-    try:
-        fields = json.loads((pending_folder(store, name) / f"{block}.json").read_bytes())
-        identity = [fields["fingerprint"], fields["campaign"], fields["block"]]
-        return _record(fields["files"]) if identity == [fingerprint, name, block] else None
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
-
-
-def load_records(store: Path, campaign: Campaign, grid: BlockGrid, fingerprint: str) -> dict[str, BlockRecord]:
-    """The records of all finished blocks, from the seal or from the done-records, in the order of blocks."""
-    if campaign.records is not None:
-        return dict(campaign.records)
-    arrays = {spec.name for spec in campaign.arrays}
-    found = {block.id: load_pending(store, campaign.name, block.id, fingerprint) for block in grid.blocks()}
-    return {block: record for block, record in found.items() if record is not None and record.keys() == arrays}
-
-
-def _campaign_json(campaign: Campaign) -> dict[str, Any]:
-    arrays = {spec.name: spec.to_json() for spec in campaign.arrays}
-    return {"arrays": arrays, "manifest": dict(campaign.manifest)}
-
-
-def _records_json(records: Mapping[str, BlockRecord]) -> dict[str, Any]:
-    return {block: _record_json(record) for block, record in records.items()}
-
-
-def _record_json(record: BlockRecord) -> dict[str, Any]:
-    return {array: asdict(file) for array, file in record.items()}
-
-
-def _record(files: Mapping[str, Any]) -> BlockRecord:
-    return {array: FileRecord(size=file["size"], sha256=file["sha256"]) for array, file in files.items()}
+def _changed(folder: Path, what: str, found: str, expected: str) -> CacheError:
+    return CacheError(
+        f"{folder}/{METADATA}: found {what} with digest {found}, expected {expected}: the file was changed, or "
+        "belongs to another store; restore it, or make the store anew"
+    )

@@ -21,6 +21,8 @@ from typing import Any
 
 TEMPORARY = ".tmp-"
 READ_ONLY = 0o444
+# Large, aligned writes leave large pages in the system's cache, which maps of the file then use.
+WRITE_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +104,7 @@ def _write(path: Path, pieces: Iterable[Any]) -> FileRecord:
 def _write_pieces(path: Path, pieces: Iterable[Any]) -> FileRecord:
     digest = hashlib.sha256()
     size = 0
-    with path.open("xb") as file:
+    with path.open("xb", buffering=WRITE_BYTES) as file:
         for piece in pieces:
             file.write(piece)
             digest.update(piece)

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 PAGE_BYTES = mmap.PAGESIZE
+HUGE_PAGE_BYTES = 2 << 20
 # One call reads ahead no more than the device's limit, silently; a megabyte or less is read in full.
 ADVICE_BYTES = 1 << 20
 _PROT_NONE, _MAP_FIXED, _MAP_NORESERVE = 0, 0x10, 0x4000  # Linux's; Python does not name them all
@@ -39,14 +40,25 @@ _libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 _libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
+def most_files() -> int:
+    """How many files a process should hold mapped: each takes two of its maps, the file's and the gap after it.
+
+    Half of the limit is left to others: libraries, allocators, other readers.
+    """
+    limit = _map_limit()
+    return max(16, int(limit) // 4) if limit.isdigit() else 16_000
+
+
 class MappedRange:
-    """Reserved addresses of `num_bytes` (rounded up to pages) that files are mapped into."""
+    """Reserved addresses of `num_bytes` (rounded up to pages), from a huge page's border on, that files go into."""
 
     def __init__(self, num_bytes: int) -> None:
         self.num_bytes = round_to_pages(num_bytes)
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
-        self._address = _mmap(None, self.num_bytes, _PROT_NONE, flags, -1, "an address range")
-        release = weakref.finalize(self, _libc.munmap, self._address, self.num_bytes)
+        reserved = self.num_bytes + HUGE_PAGE_BYTES
+        first = _mmap(None, reserved, _PROT_NONE, flags, -1, "an address range")
+        self._address = -(-first // HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES
+        release = weakref.finalize(self, _libc.munmap, first, reserved)
         release.atexit = False  # the process ends anyway, and other threads may still read
 
     @property
@@ -58,14 +70,17 @@ class MappedRange:
         return np.asarray(self)
 
     def map_file(self, start: int, path: Path, descriptor: int, size: int) -> None:
-        """Map `size` bytes of an open file at `start`, a multiple of the page size."""
+        """Map `size` bytes of an open file at `start`, a multiple of the page size; no more is read than is touched."""
         assert start % PAGE_BYTES == 0 and size > 0 and start + size <= self.num_bytes
         flags = mmap.MAP_SHARED | _MAP_FIXED
         _mmap(self._address + start, size, mmap.PROT_READ, flags, descriptor, str(path))
+        # Read-ahead around a random row would read a hundred times too much; `will_need` says what to read.
+        _check(_libc.madvise(self._address + start, size, mmap.MADV_RANDOM), "madvise")
 
-    def advise_random(self) -> None:
-        """Tell the kernel to read no more than is touched."""
-        _check(_libc.madvise(self._address, self.num_bytes, mmap.MADV_RANDOM), "madvise")
+    def unmap(self, start: int, size: int) -> None:
+        """Give a mapped part back to the reservation; it must not be read any more."""
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE | _MAP_FIXED
+        _mmap(self._address + start, round_to_pages(size), _PROT_NONE, flags, -1, "an address range")
 
     def will_need(self, start: int, length: int) -> None:
         """Ask the kernel to read these bytes in the background."""

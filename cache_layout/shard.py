@@ -1,11 +1,14 @@
-"""The bytes of a shard file, as zarr-python 3 writes them.
+"""The bytes of a shard file: whole planes, each with its crc32c, and the index that says where they are.
 
-    plane of seed 0, crc32c | plane of seed 1, crc32c | ... | index: (position, length) of each plane, crc32c
+    plane of seed 0, crc32c, padding | plane of seed 1, crc32c, padding | ... | index, crc32c
 
-A plane is [images_per_block, *row_shape], little-endian, padded with the fill value where the block has
+A plane is [images_per_block, *row_shape], little-endian, filled up with the fill value where the block has
 fewer images; the planes of seeds that the array does not have are left out and marked absent in the index.
-All numbers of the index are little-endian uint64, each crc32c is a little-endian uint32 of the bytes before
-it. The bytes are a function of the rows alone. Cost: one pass over the rows, one plane of memory.
+Zeros after the crc32c let every plane begin at a multiple of the row's size, so that all rows of a file lie
+on one raster and a batch is gathered at the speed of memory (less than one row for each plane; two rows where
+a row is shorter than the checksum). The index holds (position, length) of each plane. All numbers are
+little-endian, 8 bytes in the index, 4 for each crc32c. The bytes are a function of the rows alone. Cost: one
+pass over the rows, one plane of memory.
 """
 
 from __future__ import annotations
@@ -25,23 +28,34 @@ _ENTRY_BYTES = 16
 _ABSENT = np.uint64(2**64 - 1)
 
 
-def encode_shard(
-    rows_NS: npt.NDArray[Any], spec: ArraySpec, grid: BlockGrid
-) -> Iterator[npt.NDArray[np.uint8] | bytes]:
-    """The pieces of a shard file in order; each must be used before the next is asked for."""
-    index = np.full((grid.seeds_per_block, 2), _ABSENT, "<u8")
-    plane = spec.empty_plane(grid)
-    content = plane.reshape(-1).view(np.uint8)
-    position = 0
-    for seed in range(rows_NS.shape[1]):
-        plane[: len(rows_NS)] = rows_NS[:, seed]
-        yield content
-        yield crc32c(content)
-        length = content.nbytes + CRC_BYTES
-        index[seed] = position, length
-        position += length
-    yield index.tobytes()
-    yield crc32c(index.tobytes())
+class ShardEncoder:
+    """The pieces of a shard file in order, and the planes' checksums once all were used."""
+
+    def __init__(self, rows_NS: npt.NDArray[Any], spec: ArraySpec, grid: BlockGrid) -> None:
+        self._rows_NS, self._spec, self._grid = rows_NS, spec, grid
+        self.plane_crc32c: list[int] = []
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.uint8] | bytes]:
+        """Each piece must be used before the next is asked for: planes share one buffer."""
+        index = np.full((self._grid.seeds_per_block, 2), _ABSENT, "<u8")
+        plane = self._spec.empty_plane(self._grid)
+        content = plane.reshape(-1).view(np.uint8)
+        stride = plane_stride(content.nbytes, self._spec.row_bytes)
+        padding = bytes(stride - content.nbytes - CRC_BYTES)
+        for seed in range(self._rows_NS.shape[1]):
+            plane[: len(self._rows_NS)] = self._rows_NS[:, seed]
+            checksum = crc32c(content)
+            self.plane_crc32c.append(int.from_bytes(checksum, "little"))
+            yield content
+            yield checksum + padding
+            index[seed] = seed * stride, content.nbytes + CRC_BYTES
+        yield index.tobytes()
+        yield crc32c(index.tobytes())
+
+
+def plane_stride(plane_bytes: int, row_bytes: int) -> int:
+    """From the beginning of a plane to that of the next one: a multiple of the row's size."""
+    return -(-(plane_bytes + CRC_BYTES) // row_bytes) * row_bytes
 
 
 def index_bytes(grid: BlockGrid) -> int:

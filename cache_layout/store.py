@@ -1,57 +1,86 @@
-"""The store as a whole: making it, opening it, and asking what is written.
+"""The store as a whole: opening it, and asking what is written.
 
-A store appears whole: it is built under a temporary name beside its path, flushed, and renamed, so of two
-processes that make it at once one wins and the other opens the winner's and compares. Opening checks the
-format version and that the fingerprint fits the manifest. What is written is always asked of the disk,
-never remembered.
+Opening checks the format version and that the fingerprint fits the manifest. What is written is always asked
+of the disk, never remembered. Cost: a few small files, however many shards there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from fdbpl.cache_layout import format_1
 from fdbpl.cache_layout.array_spec import ArraySpec
 from fdbpl.cache_layout.blocks import Block, BlockGrid
-from fdbpl.cache_layout.build import build_store, install_arrays
-from fdbpl.cache_layout.campaigns import (
-    BlockRecord,
-    Campaign,
-    campaign_names,
-    load_campaign,
-    load_records,
-    read_attributes,
-    save_campaign,
-)
+from fdbpl.cache_layout.campaigns import Campaign, campaign_names, group_folder, load_campaign, pending_folder
 from fdbpl.cache_layout.class_list import ClassList
-from fdbpl.cache_layout.compare import campaign_differences, check_campaigns, class_differences
-from fdbpl.cache_layout.errors import CacheError, ManifestMismatch, UnknownArray
+from fdbpl.cache_layout.documents import group_document, read_attributes
+from fdbpl.cache_layout.errors import CacheError, DamagedFile, UnknownArray
+from fdbpl.cache_layout.flat_array import read_flat
 from fdbpl.cache_layout.images import ImageIndex
-from fdbpl.cache_layout.manifest import ABSENT, Difference, Manifest, all_differences, differences
-from fdbpl.cache_layout.tables import class_list_names, read_class_list, read_images
+from fdbpl.cache_layout.manifest import Manifest
+from fdbpl.cache_layout.records import TABLE_ARRAYS, PendingRecords, RecordTable, columns_digest
+from fdbpl.cache_layout.tables import (
+    class_list_names,
+    join_images,
+    read_class_list,
+    read_image_part,
+    read_images,
+)
 
-__all__ = ["ArraySpec", "Store", "add_campaign", "create_store", "open_store"]
-
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ATTRIBUTE = "fdbpl"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """An open store; it holds no file open and may be pickled."""
+    """An open store; it holds no file open and may be pickled. `blocks_json` is the root's word on its blocks."""
 
     path: Path
+    version: int
     manifest: Manifest
-    grid: BlockGrid
-    images_digest: str
+    blocks_json: Mapping[str, int]
+    legacy_images: str | None = None
+
+    @cached_property
+    def grid(self) -> BlockGrid:
+        """How far the farthest of its campaigns shall reach, in images and in seeds, written or not."""
+        grids = [self.campaign(name).grid for name in campaign_names(self.path)]
+        if not grids:
+            raise CacheError(f"the store at {self.path} has no campaign: restore `records`, or make the store anew")
+        longest = max((grid.image_counts for grid in grids), key=len)
+        return BlockGrid(
+            image_counts=longest,
+            num_seeds=max(grid.num_seeds for grid in grids),
+            images_per_block=self.blocks_json["images_per_block"],
+            seeds_per_block=self.blocks_json["seeds_per_block"],
+        )
 
     @cached_property
     def images(self) -> ImageIndex:
-        """The image index, read and checked once."""
-        return read_images(self.path, self.images_digest)
+        """The image index over all parts of `grid`, read and checked once."""
+        return self.images_of(self.grid)
+
+    def images_of(self, grid: BlockGrid) -> ImageIndex:
+        """The index of the images of a grid, read and checked."""
+        if self.legacy_images is not None:
+            return read_images(self.path, "images", self.legacy_images)
+        digests = self.image_digests(len(grid.image_counts))
+        return join_images([read_images(self.path, f"images/{part}", digest) for part, digest in enumerate(digests)])
+
+    def image_digests(self, num_parts: int) -> tuple[str, ...]:
+        """The digest of each part of the image index."""
+        if self.legacy_images is not None:
+            return (self.legacy_images,)
+        parts = [read_image_part(self.path, number) for number in range(num_parts)]
+        missing = [f"images/{number}: missing" for number, part in enumerate(parts) if part is None]
+        if missing:
+            raise DamagedFile(str(self.path), missing)
+        return tuple(part.digest for part in parts if part is not None)
 
     @property
     def class_lists(self) -> tuple[str, ...]:
@@ -75,7 +104,7 @@ class Store:
     def campaign(self, name: str) -> Campaign:
         """A campaign as it is on disk now; UnknownArray where there is none of this name."""
         try:
-            return load_campaign(self.path, name, self.manifest.fingerprint)
+            return load_campaign(self.path, name, self.manifest.fingerprint, self.blocks_json)
         except KeyError:
             raise UnknownArray(str(self.path), "campaign", name, campaign_names(self.path)) from None
 
@@ -85,86 +114,93 @@ class Store:
         return all(self.campaign(name).is_sealed for name in campaign_names(self.path))
 
     def blocks(self, campaign: str) -> list[Block]:
-        """All blocks of a campaign, written or not."""
-        self.campaign(campaign)
-        return list(self.grid.blocks())
+        """All blocks that a campaign shall cover, written or not."""
+        return list(self.campaign(campaign).grid.blocks())
 
     def missing_blocks(self, campaign: str) -> list[Block]:
-        """Blocks without a done-record, or with a file that is gone or has another size than recorded."""
-        arrays = self.campaign(campaign).arrays
-        records = self.records(campaign)
+        """Blocks without a record, or with a file that is gone.
+
+        Costs one listing of each array's folder. Of a block that is not sealed yet, sizes are compared as well.
+        """
+        found = self.campaign(campaign)
+        records = self.records(found)
+        names = {spec.name: _file_names(self.path / spec.name) for spec in found.arrays}
+        sealed = found.sealed_grid
+        kept = set(sealed.blocks()) - self._withdrawn(found) if sealed is not None else set()
         return [
             block
-            for block in self.grid.blocks()
-            if block.id not in records
-            or any(file_size(self.path / spec.file_name(block)) != records[block.id][spec.name].size for spec in arrays)
+            for block in found.grid.blocks()
+            if block not in records
+            or any(Path(spec.file_name(block)).name not in names[spec.name] for spec in found.arrays)
+            or (block not in kept and not self._sizes_fit(found, block, records))
         ]
 
-    def records(self, campaign: str) -> dict[str, BlockRecord]:
-        """The done-records of a campaign's finished blocks, by block id."""
-        return load_records(self.path, self.campaign(campaign), self.grid, self.manifest.fingerprint)
+    def records(self, campaign: str | Campaign) -> RecordTable:
+        """The records of a campaign's finished blocks: those that are sealed, and the done-records since."""
+        found = self.campaign(campaign) if isinstance(campaign, str) else campaign
+        table = self.sealed_records(found)
+        if found.is_sealed:
+            return table
+        names = [spec.name for spec in found.arrays]
+        pending = self.pending(found.name)
+        for block in pending.present(block for block in found.grid.blocks() if block not in table):
+            record = pending.load(block, names)
+            if record is not None:
+                table.put(block, record)
+        return table
 
+    def sealed_records(self, campaign: Campaign) -> RecordTable:
+        """The records that a campaign's seals vouch for, but for blocks that were withdrawn."""
+        if campaign.legacy_records is not None:
+            return campaign.legacy_records
+        table = RecordTable.empty(campaign.grid, [spec.name for spec in campaign.arrays])
+        for blocks, columns in self._sealed_tables(campaign):
+            table.enter(blocks, columns)
+        for block in self._withdrawn(campaign):
+            table.drop(block)
+        return table
 
-def create_store(
-    path: str | Path,
-    *,
-    manifest: Manifest,
-    images: ImageIndex,
-    class_lists: Sequence[ClassList],
-    num_seeds: int,
-    images_per_block: int,
-    seeds_per_block: int,
-    campaigns: Mapping[str, Sequence[ArraySpec]],
-) -> Store:
-    """Make a store, or open the one at `path` if it is the same.
+    def pending(self, campaign: str) -> PendingRecords:
+        """The done-records of a campaign."""
+        identity = {"fingerprint": self.manifest.fingerprint, "campaign": campaign}
+        return PendingRecords(folder=pending_folder(self.path, campaign), identity=identity)
 
-    Args:
-        path: of the store; the folders above are made.
-        manifest: all that changes a label.
-        images: the N images, in order.
-        class_lists: written to `classes/<name>`.
-        num_seeds: S, crops of each image.
-        images_per_block: images in one file, at most N is useful.
-        seeds_per_block: seeds in one file.
-        campaigns: the arrays that each pass writes together.
+    def document(self) -> dict[str, Any]:
+        """The whole metadata of the store's root group."""
+        return root_document(self.manifest, self.blocks_json)
 
-    Raises:
-        ValueError: names or numbers that no store can have.
-        ManifestMismatch: the store at `path` has another manifest, grid, image index, class list or array.
-        CacheError: `path` holds something that is not a store.
-    """
-    path = Path(path).absolute()
-    grid = BlockGrid(
-        num_images=len(images),
-        num_seeds=num_seeds,
-        images_per_block=images_per_block,
-        seeds_per_block=seeds_per_block,
-    )
-    check_campaigns(campaigns)
-    if not _is_occupied(path):
-        fields = {
-            "format_version": FORMAT_VERSION,
-            "manifest": manifest.fields,
-            "fingerprint": manifest.fingerprint,
-            "grid": grid.to_json(),
-            "images": images.digest,
-        }
-        build_store(path, {ATTRIBUTE: fields}, images, class_lists, campaigns, grid)
-    store = open_store(path)
-    gaps = all_differences(store.manifest, manifest)
-    gaps += differences(
-        {"grid": store.grid.to_json(), "images": store.images_digest},
-        {"grid": grid.to_json(), "images": images.digest},
-    )
-    gaps += campaign_differences(store.campaigns, campaigns)
-    gaps += _class_list_differences(store, class_lists)
-    if gaps:
-        raise ManifestMismatch(str(path), gaps)
-    return store
+    def require_current(self) -> None:
+        """CacheError where the store is of an older format: it can be read, not added to."""
+        if self.version != FORMAT_VERSION:
+            raise CacheError(
+                f"the store at {self.path} has format version {self.version}, expected {FORMAT_VERSION} to add to "
+                "it: it can be read as it is; make it anew to extend it"
+            )
+
+    def _sealed_tables(self, campaign: Campaign) -> Iterator[tuple[list[Block], dict[str, Any]]]:
+        before: BlockGrid | None = None
+        for seal in campaign.seals:
+            folder = group_folder(self.path, campaign.name) / seal.table
+            try:
+                columns = {name: read_flat(folder / name) for name in TABLE_ARRAYS}
+            except ValueError as error:
+                raise DamagedFile(str(self.path), [f"{folder.relative_to(self.path)}: {error}"]) from error
+            if columns_digest(columns) != seal.table_digest:
+                where = f"{folder.relative_to(self.path)}: found digest {columns_digest(columns)}"
+                raise DamagedFile(str(self.path), [f"{where}, expected {seal.table_digest}"])
+            yield list(seal.grid.blocks(beyond=before)), columns
+            before = seal.grid
+
+    def _withdrawn(self, campaign: Campaign) -> set[Block]:
+        return {campaign.grid.block(*map(int, name.split("."))) for name in campaign.withdrawn}
+
+    def _sizes_fit(self, campaign: Campaign, block: Block, records: RecordTable) -> bool:
+        record = records.get(block) or {}
+        return all(file_size(self.path / spec.file_name(block)) == record[spec.name].size for spec in campaign.arrays)
 
 
 def open_store(path: str | Path) -> Store:
-    """Open a store; CacheError where there is none, of another format version, or with a changed manifest."""
+    """Open a store; CacheError where there is none, of an unknown format version, or with a changed manifest."""
     path = Path(path).absolute()
     try:
         fields = read_attributes(path).get(ATTRIBUTE)
@@ -172,44 +208,10 @@ def open_store(path: str | Path) -> Store:
         fields = None
     if fields is None:
         raise CacheError(f"no store at {path}: `fdbpl teach CONFIG` makes one")
-    if fields["format_version"] != FORMAT_VERSION:
-        raise CacheError(
-            f"the store at {path}: found format version {fields['format_version']}, expected "
-            f"{FORMAT_VERSION}; read it with the fdbpl that wrote it, or make it anew"
-        )
-    manifest = Manifest(fields["manifest"])
-    if manifest.fingerprint != fields["fingerprint"]:
-        raise CacheError(
-            f"the store at {path}: the manifest has fingerprint {manifest.fingerprint}, expected "
-            f"{fields['fingerprint']}; it was changed after the store was made: restore it, or make another"
-        )
-    grid = BlockGrid(**fields["grid"])
-    return Store(path=path, manifest=manifest, grid=grid, images_digest=fields["images"])
-
-
-def add_campaign(
-    store: Store, name: str, specs: Sequence[ArraySpec], manifest: Mapping[str, Any] | None = None
-) -> Store:
-    """Add arrays to a store, sealed or not; they are written and sealed by themselves. Idempotent.
-
-    Args:
-        manifest: what the arrays are made with beyond the store's own manifest, as JSON fields.
-
-    Raises:
-        ValueError: names that no store can have, or an array that another campaign has.
-        ManifestMismatch: the campaign is there with other arrays or another manifest.
-    """
-    fields = Manifest(manifest or {}).fields
-    campaigns = store.campaigns
-    check_campaigns({**campaigns, name: specs})
-    if name not in campaigns:
-        install_arrays(store.path, name, specs, store.grid)
-        save_campaign(store.path, Campaign(name=name, arrays=tuple(specs), manifest=fields))
-    gaps = campaign_differences(store.campaigns, {name: specs})
-    gaps += all_differences(store.campaign(name).manifest, fields)
-    if gaps:
-        raise ManifestMismatch(str(store.path), gaps)
-    return store
+    try:
+        return _parse_root(path, fields)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise CacheError(f"{path}/zarr.json: found no store of this format ({error!r}): restore the file") from error
 
 
 def file_size(path: Path) -> int | None:
@@ -220,16 +222,39 @@ def file_size(path: Path) -> int | None:
         return None
 
 
-def _is_occupied(path: Path) -> bool:
-    """Whether there is anything but an empty folder."""
-    return path.exists() and not (path.is_dir() and not any(path.iterdir()))
+def _parse_root(path: Path, fields: Mapping[str, Any]) -> Store:
+    version = fields["format_version"]
+    if version not in (1, FORMAT_VERSION):
+        raise CacheError(
+            f"the store at {path}: found format version {version}, expected at most {FORMAT_VERSION}; "
+            "read it with the fdbpl that wrote it, or make it anew"
+        )
+    manifest = Manifest(fields["manifest"])
+    if manifest.fingerprint != fields["fingerprint"]:
+        raise CacheError(
+            f"the store at {path}: the manifest has fingerprint {manifest.fingerprint}, expected "
+            f"{fields['fingerprint']}; it was changed after the store was made: restore it, or make another"
+        )
+    if version == 1:
+        format_1.grid_of(fields["grid"])  # refuses numbers that no grid can have
+        return Store(
+            path=path, version=1, manifest=manifest, blocks_json=fields["grid"], legacy_images=fields["images"]
+        )
+    return Store(path=path, version=version, manifest=manifest, blocks_json=dict(fields["blocks"]))
 
 
-def _class_list_differences(store: Store, class_lists: Sequence[ClassList]) -> list[Difference]:
-    gaps: list[Difference] = []
-    for classes in class_lists:
-        if classes.name in store.class_lists:
-            gaps += class_differences(store.class_list(classes.name), classes)
-        else:
-            gaps.append(Difference(f"class_lists.{classes.name}", ABSENT, f"{len(classes)} classes"))
-    return gaps
+def root_document(manifest: Manifest, blocks: Mapping[str, int]) -> dict[str, Any]:
+    fields = {
+        "format_version": FORMAT_VERSION,
+        "manifest": manifest.fields,
+        "fingerprint": manifest.fingerprint,
+        "blocks": dict(blocks),
+    }
+    return group_document({ATTRIBUTE: fields})
+
+
+def _file_names(folder: Path) -> set[str]:
+    try:
+        return {entry.name for entry in os.scandir(folder)}
+    except FileNotFoundError:
+        return set()

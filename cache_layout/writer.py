@@ -20,10 +20,11 @@ import numpy.typing as npt
 
 from fdbpl.cache_layout.array_spec import ArraySpec
 from fdbpl.cache_layout.blocks import Block
-from fdbpl.cache_layout.campaigns import BlockRecord, Campaign, load_pending, save_pending
+from fdbpl.cache_layout.campaigns import Campaign
 from fdbpl.cache_layout.errors import CacheError, NotFinite
 from fdbpl.cache_layout.files import publish, staged_file
-from fdbpl.cache_layout.shard import encode_shard
+from fdbpl.cache_layout.records import BlockRecord, ShardRecord
+from fdbpl.cache_layout.shard import ShardEncoder
 from fdbpl.cache_layout.store import Store, file_size
 
 log = logging.getLogger(__name__)
@@ -44,49 +45,60 @@ def write_block(store: Store, campaign: str, block: Block, rows: Mapping[str, np
         CacheError: the campaign is sealed with other bytes.
         OSError: the disk is full or fails; nothing is left under a final or temporary name but whole files.
     """
+    store.require_current()
     target = store.campaign(campaign)
     _check_rows(store, target, block, rows)
     finals = {spec.name: store.path / spec.file_name(block) for spec in target.arrays}
-    with ExitStack() as staged:
-        files = {
-            spec.name: staged.enter_context(
-                staged_file(finals[spec.name].parent, encode_shard(rows[spec.name], spec, store.grid))
-            )
-            for spec in target.arrays
-        }
-        record = {name: file for name, (_, file) in files.items()}
+    with ExitStack() as stack:
+        staged: dict[str, Path] = {}
+        record: dict[str, ShardRecord] = {}
+        for spec in target.arrays:
+            encoder = ShardEncoder(rows[spec.name], spec, target.grid)
+            path, file = stack.enter_context(staged_file(finals[spec.name].parent, encoder))
+            staged[spec.name] = path
+            planes = tuple(encoder.plane_crc32c)
+            record[spec.name] = ShardRecord(size=file.size, sha256=file.sha256, plane_crc32c=planes)
         if not _may_publish(store, campaign, block, record, finals):
             return
-        for name, (path, _) in files.items():
+        for name, path in staged.items():
             publish(path, finals[name])
-    if not target.is_sealed:
-        save_pending(store.path, campaign, block.id, record, store.manifest.fingerprint)
+    if not _is_sealed(store.campaign(campaign), block):
+        store.pending(campaign).save(block, record)
 
 
-def _may_publish(store: Store, campaign: str, block: Block, record: BlockRecord, finals: Mapping[str, Path]) -> bool:
+def _may_publish(store: Store, name: str, block: Block, record: BlockRecord, finals: Mapping[str, Path]) -> bool:
     """Whether the staged files may take their names: a finished block with other bytes keeps its own."""
-    sealed = store.campaign(campaign).records
-    if sealed is not None:
-        if sealed[block.id] != record:
+    campaign = store.campaign(name)
+    if _is_sealed(campaign, block):
+        if store.records(campaign).get(block) != record:
             raise CacheError(
-                f"block {block.id} of campaign {campaign} in {store.path} is sealed with other bytes: "
-                "found another result than the one recorded; make the store anew if the old one is wrong"
+                f"block {block.id} of campaign {name} in {store.path} is sealed with other bytes: found another "
+                "result than the one recorded; where the stored one is damaged, `fdbpl cache repair` lets it be "
+                "written anew"
             )
         return True
-    done = load_pending(store.path, campaign, block.id, store.manifest.fingerprint)
-    if done is None or done == record or any(file_size(finals[name]) != done[name].size for name in finals):
+    done = store.pending(name).load(block, record)
+    if done is None or done == record or any(file_size(finals[array]) != done[array].size for array in finals):
         return True
     log.warning(
         "block %s of campaign %s was finished by another attempt with other bytes: that one stays",
         block.id,
-        campaign,
+        name,
     )
     return False
 
 
+def _is_sealed(campaign: Campaign, block: Block) -> bool:
+    """Whether a seal vouches for the block."""
+    if not campaign.seals or block.id in campaign.withdrawn:
+        return False
+    grid = campaign.seals[-1].grid
+    return block.image_block < grid.num_image_blocks and block.seed_block < grid.num_seed_blocks
+
+
 def _check_rows(store: Store, campaign: Campaign, block: Block, rows: Mapping[str, npt.NDArray[Any]]) -> None:
-    if store.grid.block(block.image_block, block.seed_block) != block:
-        raise ValueError(f"block {block.id}: found {block}, expected a block of the grid {store.grid}")
+    if campaign.grid.block(block.image_block, block.seed_block) != block:
+        raise ValueError(f"block {block.id}: found {block}, expected a block of the grid {campaign.grid}")
     expected = {spec.name for spec in campaign.arrays}
     if rows.keys() != expected:
         raise ValueError(f"campaign {campaign.name}: found rows for {sorted(rows)}, expected {sorted(expected)}")
@@ -100,10 +112,12 @@ def _check_array(store: Store, spec: ArraySpec, block: Block, rows_NS: npt.NDArr
         raise ValueError(
             f"array {spec.name}, block {block.id}: found {rows_NS.dtype} {rows_NS.shape}, expected {spec.dtype} {shape}"
         )
-    if spec.is_float and not np.isfinite(rows_NS).all():
-        image, seed = np.argwhere(~np.isfinite(rows_NS))[0][:2]
-        path = store.images.paths[block.images[image]]
-        raise NotFinite(
-            f"array {spec.name}, block {block.id}: found NaN or infinity, first for image {path}, "
-            f"seed {block.seeds[seed]}, expected finite values; nothing was written: check the teacher and the image"
-        )
+    if spec.is_float:
+        for number, seed in enumerate(block.seeds):  # seed by seed: the mask of a whole block would be large
+            finite_N = np.isfinite(rows_NS[:, number]).reshape(len(rows_NS), -1).all(axis=1)
+            if not finite_N.all():
+                path = store.images.paths[block.images[int(np.argmin(finite_N))]]
+                raise NotFinite(
+                    f"array {spec.name}, block {block.id}: found NaN or infinity, first for image {path}, seed {seed}, "
+                    "expected finite values; nothing was written: check the teacher and the image"
+                )

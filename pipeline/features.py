@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fdbpl.cache_layout.array_spec import ArraySpec
 from fdbpl.cache_layout.errors import CacheError, ManifestMismatch
+from fdbpl.cache_layout.grow import add_campaign
 from fdbpl.cache_layout.manifest import differences
 from fdbpl.cache_layout.reader import Reader, open_reader
-from fdbpl.cache_layout.store import ArraySpec, Store, add_campaign, open_store
+from fdbpl.cache_layout.store import Store, open_store
 from fdbpl.pipeline.clip.backbone import Backbone, load_backbone
 from fdbpl.pipeline.config import RunConfig, StudentConfig
 from fdbpl.pipeline.device import choose_device, device_here

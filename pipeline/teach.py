@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fdbpl.cache_layout.array_spec import ArraySpec
 from fdbpl.cache_layout.class_list import ClassList
+from fdbpl.cache_layout.create import create_store
 from fdbpl.cache_layout.errors import ManifestMismatch
 from fdbpl.cache_layout.manifest import differences
-from fdbpl.cache_layout.store import ArraySpec, Store, create_store, open_store
+from fdbpl.cache_layout.store import Store, open_store
 from fdbpl.pipeline.clip.backbone import Backbone, load_backbone
 from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import RunConfig

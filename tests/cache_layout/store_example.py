@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from fdbpl.cache_layout.array_spec import ArraySpec
 from fdbpl.cache_layout.class_list import ClassList
+from fdbpl.cache_layout.create import create_store
 from fdbpl.cache_layout.images import ImageIndex
 from fdbpl.cache_layout.manifest import Manifest
 from fdbpl.cache_layout.reader import Reader
 from fdbpl.cache_layout.seal import seal
-from fdbpl.cache_layout.store import ArraySpec, Store, create_store
+from fdbpl.cache_layout.store import Store
 from fdbpl.cache_layout.writer import write_block
 
 NUM_IMAGES, NUM_SEEDS = 10, 5

@@ -14,8 +14,10 @@ import pytest
 import store_example
 from store_example import SPECS, arguments, content, finish, resume, rows_of_block
 
+from fdbpl.cache_layout.array_spec import ArraySpec
+from fdbpl.cache_layout.create import create_store
+from fdbpl.cache_layout.grow import add_campaign
 from fdbpl.cache_layout.seal import seal
-from fdbpl.cache_layout.store import ArraySpec, add_campaign, create_store
 from fdbpl.cache_layout.writer import write_block
 
 NUM_KILLS = 20

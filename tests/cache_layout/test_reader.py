@@ -26,6 +26,7 @@ from store_example import (
     rows_of,
 )
 
+from fdbpl.cache_layout.create import create_store
 from fdbpl.cache_layout.errors import (
     ManifestMismatch,
     UnknownArray,
@@ -33,7 +34,7 @@ from fdbpl.cache_layout.errors import (
 )
 from fdbpl.cache_layout.manifest import Manifest
 from fdbpl.cache_layout.reader import open_reader
-from fdbpl.cache_layout.store import create_store, open_store
+from fdbpl.cache_layout.store import open_store
 
 # Newer Pythons warn of every fork beside threads; zarr-python keeps some, and resets them in the child.
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
@@ -122,6 +123,8 @@ def test_a_read_only_buffer_is_refused(undisturbed):
         ([-1], [0], ViewOutOfRange, "image -1 at position 0"),
         ([0], [5], ViewOutOfRange, "seed 5 at position 0: .* has 0 to 4"),
         ([0], [-1], ViewOutOfRange, "seed -1"),
+        ([0], [-6], ViewOutOfRange, "seed -6"),
+        ([-15], [0], ViewOutOfRange, "image -15"),
         ([2**63 - 1], [0], ViewOutOfRange, "image 9223372036854775807"),
         ([0, 1], [0], ValueError, "found 2 images and 1 seeds"),
         ([[0]], [0], ValueError, "images_B: found int64"),
@@ -131,8 +134,11 @@ def test_a_read_only_buffer_is_refused(undisturbed):
     ],
 )
 def test_bounds(undisturbed, images, seeds, error, message):
-    with open_reader(undisturbed) as reader, pytest.raises(error, match=message):
-        reader.read("crop/box", images, seeds)
+    with open_reader(undisturbed) as reader:
+        for _ in range(2):
+            with pytest.raises(error, match=message):
+                reader.read("crop/box", images, seeds)
+            read_everything(reader)  # now by the short way
 
 
 def test_unknown_array(undisturbed):
@@ -175,7 +181,11 @@ def test_maps_are_lazy_hold_no_descriptor_and_go_on_closing(undisturbed):
     reader = open_reader(undisturbed)
     assert mapped_files(undisturbed) == 0
     reader.read("crop/box", [0], [0])
-    assert mapped_files(undisturbed) == 9
+    assert mapped_files(undisturbed) == 1
+    reader.read_plane("crop/box", 4)
+    assert mapped_files(undisturbed) == 4
+    read_everything(reader)
+    assert mapped_files(undisturbed) == 9 * len(SPECS)
     assert open_descriptors() == descriptors
     reader.close()
     gc.collect()
@@ -186,8 +196,38 @@ def test_prefetch(undisturbed):
     with open_reader(undisturbed) as reader:
         for seed in range(NUM_SEEDS):
             reader.prefetch("teacher/logits", seed)
+            reader.prefetch_rows("crop/flip", [0, 9, 5], [seed] * 3)
         with pytest.raises(ViewOutOfRange, match="seed 5"):
             reader.prefetch("teacher/logits", 5)
+        with pytest.raises(ViewOutOfRange, match="image 10 at position 1"):
+            reader.prefetch_rows("teacher/logits", [0, 10], [0, 0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_plane_is_all_images_of_one_seed(undisturbed, name):
+    store = open_store(undisturbed)
+    expected = rows_of(store.arrays[name], store)
+    with open_reader(undisturbed) as reader:
+        for seed in (3, 0, 4):
+            plane = reader.read_plane(name, seed)
+            assert plane.dtype == expected.dtype and np.array_equal(plane, expected[:, seed])
+            out = np.zeros_like(plane)
+            assert reader.read_plane(name, seed, out=out) is out
+            assert np.array_equal(out, plane)
+        for bad, error in ((5, ViewOutOfRange), (-1, ViewOutOfRange), (0.5, ValueError)):
+            with pytest.raises(error):
+                reader.read_plane(name, bad)
+        with pytest.raises(ValueError, match="out: found"):
+            reader.read_plane(name, 0, out=out[:-1])
+
+
+def test_rows_go_into_a_tensors_memory(undisturbed):
+    import torch
+
+    with open_reader(undisturbed) as reader:
+        tensor = torch.zeros(2, 8, dtype=torch.float16)
+        reader.read("teacher/embedding", [9, 1], [4, 0], out=tensor.numpy())
+        assert np.array_equal(tensor.numpy(), reader.read("teacher/embedding", [9, 1], [4, 0]))
 
 
 def test_pickling_drops_the_maps(undisturbed):

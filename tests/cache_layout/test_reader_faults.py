@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from store_example import SPECS, arguments, overwrite, rows_of, rows_of_block
 
+from fdbpl.cache_layout.array_spec import ArraySpec
+from fdbpl.cache_layout.create import create_store
 from fdbpl.cache_layout.errors import CacheError, DamagedFile, MissingBlocks, UnknownArray, UnsealedStore
+from fdbpl.cache_layout.grow import add_campaign
 from fdbpl.cache_layout.mapping import MappedRange
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.cache_layout.shard import crc32c
-from fdbpl.cache_layout.store import ArraySpec, add_campaign, create_store, open_store
+from fdbpl.cache_layout.store import open_store
 from fdbpl.cache_layout.writer import write_block
 
 # Newer Pythons warn of every fork beside threads; zarr-python keeps some, and resets them in the child.
@@ -76,7 +79,10 @@ def test_a_missing_file_is_an_error_not_a_fill_value(sealed):
     (sealed / "teacher/logits/c.2.0.0").unlink()
     with open_reader(sealed) as reader:
         with pytest.raises(MissingBlocks, match=r"teacher/logits/c.2.0.0"):
-            reader.read("teacher/logits", [0], [0])
+            reader.read("teacher/logits", [0, 9], [0, 0])
+        with pytest.raises(MissingBlocks, match=r"teacher/logits/c.2.0.0"):
+            reader.read_plane("teacher/logits", 1)
+        reader.read("teacher/logits", [0], [0])
         reader.read("teacher/embedding", [9], [0])
 
 
@@ -121,7 +127,7 @@ def test_damaged_files_are_named(sealed, fault):
     path = sealed / "crop/box/c.1.0.0"
     overwrite(path, fault(path.read_bytes()))
     with open_reader(sealed) as reader, pytest.raises(DamagedFile, match=r"crop/box/c.1.0.0: "):
-        reader.read("crop/box", [0], [0])
+        reader.read("crop/box", [5], [0])
 
 
 def test_another_codec_is_refused(sealed):

@@ -9,9 +9,11 @@ import pytest
 import zarr
 from store_example import SPECS, arguments, content, finish, overwrite, resume, rows_of_block
 
+from fdbpl.cache_layout.create import create_store
 from fdbpl.cache_layout.errors import CacheError, DamagedFile, MissingBlocks, UnknownArray
+from fdbpl.cache_layout.flat_array import put_flat, read_flat
 from fdbpl.cache_layout.seal import seal
-from fdbpl.cache_layout.store import create_store, open_store
+from fdbpl.cache_layout.store import open_store
 from fdbpl.cache_layout.writer import write_block
 
 
@@ -41,15 +43,19 @@ def test_a_sealed_store_is_a_clean_zarr_hierarchy(sealed):
         warnings.simplefilter("error")
         group = zarr.open_group(str(sealed), mode="r")
         names = sorted(name for name, _ in group.members(max_depth=None))
+    fields = group["records/teacher"].attrs["fdbpl_campaign"]
+    assert fields.keys() == {"arrays", "manifest", "grid", "withdrawn", "seals"}
+    assert [entry["files"] for entry in fields["seals"]] == [36]
+    table = fields["seals"][0]["table"]
     assert names == [
         "classes", "classes/base", "classes/base/text_embedding", "crop", "crop/box", "crop/flip",
-        "images", "images/digest", "images/label", "images/path_bytes", "images/path_offsets", "images/size",
-        "records", "records/teacher", "teacher", "teacher/embedding", "teacher/logits",
+        "images", "images/0", "images/0/digest", "images/0/label", "images/0/path_bytes", "images/0/path_offsets",
+        "images/0/size", "records", "records/teacher", f"records/teacher/{table}",
+        f"records/teacher/{table}/plane_crc32c", f"records/teacher/{table}/sha256", f"records/teacher/{table}/size",
+        "teacher", "teacher/embedding", "teacher/logits",
     ]  # fmt: skip
     assert not list(sealed.rglob(".*"))
-    fields = group["records/teacher"].attrs["fdbpl_campaign"]
-    assert fields["seal"].keys() == {"blocks", "files", "bytes", "digest"}
-    assert len(fields["records"]) == 9
+    assert group[f"records/teacher/{table}/size"].shape == (9, 4)
 
 
 def test_a_missing_block_is_named_and_nothing_is_sealed(tmp_path):
@@ -135,20 +141,30 @@ def test_a_record_of_another_store_does_not_count(tmp_path):
     assert [block.id for block in store.missing_blocks("teacher")] == ["1.1"]
 
 
-def test_a_sealed_store_is_checked_again_and_left_as_it_is(sealed):
-    flip_bit(sealed / "crop/box/c.0.0.0", None)
+def test_sealing_a_sealed_store_changes_nothing(sealed):
     before = content(sealed)
-    with pytest.raises(DamagedFile, match=r"crop/box/c.0.0.0: found sha256"):
-        seal(sealed)
+    first = seal(sealed)
+    assert seal(sealed, "teacher") == first
     assert content(sealed) == before
 
 
-def test_records_changed_by_hand_break_the_seal(sealed):
+@pytest.mark.parametrize("name", ["size", "sha256", "plane_crc32c"])
+def test_records_changed_by_hand_break_the_seal(sealed, name):
+    store = open_store(sealed)
+    folder = sealed / "records/teacher" / store.campaign("teacher").seals[0].table / name
+    values = read_flat(folder)
+    values.reshape(-1)[0] += 1
+    put_flat(folder, values)
+    with pytest.raises(DamagedFile, match=r"records/teacher/_seal-0-.*: found digest sha256:.* expected"):
+        store.records("teacher")
+
+
+def test_a_seal_changed_by_hand_is_refused(sealed):
     path = sealed / "records/teacher/zarr.json"
     document = json.loads(path.read_bytes())
-    document["attributes"]["fdbpl_campaign"]["records"]["0.0"]["crop/box"]["size"] += 1
+    document["attributes"]["fdbpl_campaign"]["seals"][0]["bytes"] += 1
     overwrite(path, json.dumps(document).encode())
-    with pytest.raises(CacheError, match=r"found records with digest .* expected"):
+    with pytest.raises(CacheError, match=r"found seal 0 with digest .* expected"):
         open_store(sealed).campaign("teacher")
 
 

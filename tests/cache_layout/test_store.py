@@ -25,11 +25,14 @@ from store_example import (
     rows_of_block,
 )
 
+from fdbpl.cache_layout.array_spec import ArraySpec
+from fdbpl.cache_layout.create import create_store
 from fdbpl.cache_layout.errors import CacheError, DamagedFile, ManifestMismatch, UnknownArray
+from fdbpl.cache_layout.grow import add_campaign
 from fdbpl.cache_layout.manifest import Manifest
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.cache_layout.seal import seal
-from fdbpl.cache_layout.store import ArraySpec, add_campaign, create_store, open_store
+from fdbpl.cache_layout.store import open_store
 from fdbpl.cache_layout.writer import write_block
 
 STUDENT = ArraySpec(name="student/ViT-B-32/embedding", row_shape=(2,), dtype="float16")
@@ -60,11 +63,10 @@ def test_root_attributes_are_the_documented_ones(tmp_path):
     store = create_store(tmp_path / "store", **arguments())
     assert dict(zarr.open_group(str(store.path), mode="r").attrs) == {
         "fdbpl": {
-            "format_version": 1,
+            "format_version": 2,
             "manifest": FIELDS,
             "fingerprint": Manifest(FIELDS).fingerprint,
-            "grid": {"num_images": 10, "num_seeds": 5, "images_per_block": 4, "seeds_per_block": 2},
-            "images": make_images().digest,
+            "blocks": {"images_per_block": 4, "seeds_per_block": 2},
         }
     }
 
@@ -88,7 +90,7 @@ def test_creating_again_opens_and_changes_nothing(tmp_path):
         ),
         ({"manifest": Manifest({"crops": FIELDS["crops"]})}, ["teacher"]),
         ({"manifest": Manifest({**FIELDS, "extra": 1})}, ["extra"]),
-        ({"num_seeds": 6, "images_per_block": 5}, ["grid.num_seeds", "grid.images_per_block"]),
+        ({"num_seeds": 6, "images_per_block": 5}, ["images_per_block", "num_seeds"]),
         ({"images": replace(make_images(), labels_N=np.zeros(NUM_IMAGES, int))}, ["images"]),
         (
             {"class_lists": [replace(make_classes(), class_names=("a", "b", "c"))]},
@@ -132,14 +134,14 @@ def test_processes_that_create_at_once_agree(tmp_path, start_method):
 
 
 def test_the_loser_of_a_race_compares_with_the_winner(tmp_path, monkeypatch):
-    from fdbpl.cache_layout import store as module
+    from fdbpl.cache_layout import create as module
 
     path = tmp_path / "store"
     create_store(path, **arguments())
     monkeypatch.setattr(module, "_is_occupied", lambda path: False)
     before = content(path)
     assert create_store(path, **arguments()).path == path
-    with pytest.raises(ManifestMismatch, match=r"grid.num_seeds: found 5, expected 7"):
+    with pytest.raises(ManifestMismatch, match=r"num_seeds: found 5, expected 7"):
         create_store(path, **arguments(num_seeds=7))
     assert content(path) == before
     assert [left.name for left in tmp_path.iterdir()] == ["store"]
@@ -174,8 +176,8 @@ def test_a_manifest_edited_by_hand_is_refused(tmp_path):
 
 def test_another_format_version_is_refused(tmp_path):
     store = create_store(tmp_path / "store", **arguments())
-    edit_json(store.path / "zarr.json", lambda fields: fields["fdbpl"].update(format_version=2))
-    with pytest.raises(CacheError, match="found format version 2, expected 1"):
+    edit_json(store.path / "zarr.json", lambda fields: fields["fdbpl"].update(format_version=3))
+    with pytest.raises(CacheError, match="found format version 3, expected at most 2"):
         open_store(store.path)
 
 
@@ -189,8 +191,8 @@ def test_half_a_metadata_file_is_refused(tmp_path):
 
 def test_damaged_image_index_and_class_list_are_refused(tmp_path):
     store = create_store(tmp_path / "store", **arguments())
-    (store.path / "images/label/c.0").unlink()
-    with pytest.raises(DamagedFile, match="images: found digest"):
+    (store.path / "images/0/label/c.0").unlink()
+    with pytest.raises(DamagedFile, match=r"images/0: label: .*c\.0"):
         _ = store.images
     chunk = store.path / "classes/base/text_embedding/c.0.0"
     data = bytearray(chunk.read_bytes())

@@ -14,7 +14,7 @@ from fdbpl.cache_layout.blocks import Block, BlockGrid
 from fdbpl.cache_layout.class_list import ClassList
 from fdbpl.cache_layout.images import ImageIndex, decode_paths
 
-GRID = BlockGrid(num_images=10, num_seeds=5, images_per_block=4, seeds_per_block=2)
+GRID = BlockGrid(image_counts=(10,), num_seeds=5, images_per_block=4, seeds_per_block=2)
 
 
 def test_image_index():
