@@ -9,8 +9,7 @@ about that of a gather from one array in memory.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fdbpl.cache_layout.array_spec import ArraySpec
-from fdbpl.cache_layout.blocks import BlockGrid
-from fdbpl.cache_layout.campaigns import campaign_names
 from fdbpl.cache_layout.class_list import ClassList
-from fdbpl.cache_layout.errors import ManifestMismatch, UnknownArray, UnsealedStore
+from fdbpl.cache_layout.errors import ManifestMismatch
 from fdbpl.cache_layout.images import ImageIndex
 from fdbpl.cache_layout.manifest import Manifest, differences
 from fdbpl.cache_layout.mapped_array import MappedArray
 from fdbpl.cache_layout.read_arguments import check_out, check_range, index_vector
-from fdbpl.cache_layout.store import Store, open_store
+from fdbpl.cache_layout.readable import Readable
+from fdbpl.cache_layout.store import open_store
 
 
 def open_reader(
@@ -60,10 +58,9 @@ def open_reader(
     gaps = differences(store.manifest, expect) if expect is not None else []
     if gaps:
         raise ManifestMismatch(str(store.path), gaps)
-    reader = Reader(store, campaigns, allow_unsealed=allow_unsealed, check_planes=check_planes)
-    if not allow_unsealed:
-        reader.require_sealed(reader.campaigns)
-    return reader
+    readable = Readable(store, campaigns, allow_unsealed=allow_unsealed)
+    readable.require_sealed(readable.campaigns)
+    return Reader(readable, check_planes=check_planes)
 
 
 class Reader:
@@ -72,30 +69,8 @@ class Reader:
     How far each campaign reaches is read once, on opening: what is added later is seen by the next reader.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        campaigns: Sequence[str] | None,
-        *,
-        allow_unsealed: bool,
-        check_planes: bool,
-        seals: Mapping[str, str | None] | None = None,
-    ) -> None:
-        """`seals` are the digests that another reader saw: this one reads no further than that one."""
-        self._store, self._allow_unsealed, self._check_planes = store, allow_unsealed, check_planes
-        found = {name: store.campaign(name) for name in campaign_names(store.path)}
-        self._owners = {spec.name: campaign for campaign in found.values() for spec in campaign.arrays}
-        self._specs = {spec.name: spec for campaign in found.values() for spec in campaign.arrays}
-        self._grids = {
-            name: campaign.grid if allow_unsealed else campaign.sealed_grid for name, campaign in found.items()
-        }
-        self._seals = {name: campaign.seal_digest for name, campaign in found.items()}
-        if seals is not None and not allow_unsealed:
-            self._grids = {name: found[name].grid_of_seal(digest) for name, digest in seals.items() if name in found}
-            self._seals = dict(seals)
-        self.campaigns = tuple(found) if campaigns is None else tuple(campaigns)
-        for name in self.campaigns:
-            store.campaign(name)  # refuses an unknown name
+    def __init__(self, readable: Readable, *, check_planes: bool) -> None:
+        self._readable, self._store, self._check_planes = readable, readable.store, check_planes
         self._mapped: dict[str, MappedArray] = {}
         self._is_closed = False
 
@@ -109,23 +84,23 @@ class Reader:
 
     @cached_property
     def images(self) -> ImageIndex:
-        """The index of the images that all of `campaigns` have."""
-        return self._store.images_of(self._common_grid)
+        """The index of the images that all of the campaigns asked for have."""
+        return self._store.images_of(self._readable.grid)
 
     @property
     def num_images(self) -> int:
-        """N: images that all of `campaigns` have."""
-        return self._common_grid.num_images
+        """N: images that all of the campaigns asked for have."""
+        return self._readable.grid.num_images
 
     @property
     def num_seeds(self) -> int:
-        """S: seeds that all of `campaigns` have."""
-        return self._common_grid.num_seeds
+        """S: seeds that all of the campaigns asked for have."""
+        return self._readable.grid.num_seeds
 
     @property
     def arrays(self) -> dict[str, ArraySpec]:
         """All arrays by name."""
-        return dict(self._specs)
+        return dict(self._readable.specs)
 
     @property
     def class_lists(self) -> tuple[str, ...]:
@@ -141,12 +116,12 @@ class Reader:
 
     def shape(self, array: str) -> tuple[int, ...]:
         """(N, S, *row_shape) of an array, as far as it may be read."""
-        spec, grid = self._spec(array), self._grid_of(array)
+        spec, grid = self._readable.spec(array), self._readable.grid_of(array)
         return (grid.num_images, grid.num_seeds, *spec.row_shape)
 
     def dtype(self, array: str) -> np.dtype[Any]:
         """The dtype of an array."""
-        return self._spec(array).numpy_dtype
+        return self._readable.spec(array).numpy_dtype
 
     def read(
         self,
@@ -234,17 +209,9 @@ class Reader:
         self._check_range(mapped, images_B, seeds_B)
         mapped.prefetch_rows(images_B, seeds_B)
 
-    def require_sealed(self, campaigns: Sequence[str] | Mapping[str, Any]) -> None:
+    def require_sealed(self, campaigns: Sequence[str]) -> None:
         """UnsealedStore unless all of these campaigns were sealed when the store was opened."""
-        for name in campaigns:
-            self._store.campaign(name)  # refuses an unknown name
-        missing = {
-            name: [block.id for block in self._store.missing_blocks(name)]
-            for name in campaigns
-            if self._grids.get(name) is None
-        }
-        if missing:
-            raise UnsealedStore(str(self.path), missing)
+        self._readable.require_sealed(campaigns)
 
     def close(self) -> None:
         """Drop the maps; reading afterwards is a ValueError."""
@@ -258,39 +225,17 @@ class Reader:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        options = {"allow_unsealed": self._allow_unsealed, "check_planes": self._check_planes, "seals": self._seals}
-        return _reopen, (str(self.path), self.manifest.fingerprint, self.campaigns, options)
+        return partial(Reader, check_planes=self._check_planes), (self._readable,)
 
     def __repr__(self) -> str:
         return f"Reader({str(self.path)!r}, {self.num_images} images x {self.num_seeds} seeds)"
-
-    def _spec(self, array: str) -> ArraySpec:
-        if array not in self._specs:
-            raise UnknownArray(str(self.path), "array", array, sorted(self._specs))
-        return self._specs[array]
-
-    @property
-    def _common_grid(self) -> BlockGrid:
-        names = self.campaigns or self._grids
-        grids = [grid for name in names if (grid := self._grids[name]) is not None]
-        fewest_images = min((grid.image_counts for grid in grids), key=len)
-        return replace(grids[0], image_counts=fewest_images, num_seeds=min(grid.num_seeds for grid in grids))
-
-    def _grid_of(self, array: str) -> BlockGrid:
-        name = self._owners[array].name
-        grid = self._grids.get(name)
-        if grid is None:
-            self.require_sealed([name])
-        assert grid is not None
-        return grid
 
     def _map(self, array: str) -> MappedArray:
         if self._is_closed:
             raise ValueError(f"the reader of {self.path} is closed: open another one")
         if array not in self._mapped:
-            spec, grid = self._spec(array), self._grid_of(array)
-            owner = self._owners[array]
-            records = self._store.records(owner) if self._allow_unsealed else self._store.sealed_records(owner)
+            spec, grid = self._readable.spec(array), self._readable.grid_of(array)
+            records = self._readable.records(array)
             self._mapped[array] = MappedArray(self.path, spec, grid, records, check_planes=self._check_planes)
         return self._mapped[array]
 
@@ -300,15 +245,3 @@ class Reader:
 
     def _check_seed(self, mapped: MappedArray, seed: int) -> None:
         check_range([seed], mapped.grid.num_seeds, "seed", self.path)
-
-
-def _reopen(path: str, fingerprint: str, campaigns: Sequence[str], options: Mapping[str, Any]) -> Reader:
-    """Open the store again, in another process, as the reader saw that was sent: no further than then."""
-    store = open_store(path)
-    gaps = differences({"fingerprint": store.manifest.fingerprint}, {"fingerprint": fingerprint})
-    if gaps:
-        raise ManifestMismatch(path, gaps)
-    reader = Reader(store, campaigns, **options)
-    if not options["allow_unsealed"]:
-        reader.require_sealed(campaigns)
-    return reader
