@@ -100,9 +100,10 @@ class ShardMap:
             DamagedFile: files of another size, or with an index or a plane that is not right.
             OSError: a limit on maps.
         """
-        places = [divmod(plane, self._grid.num_seeds) for plane in planes if self.starts[plane] < 0]
-        per_block = self._grid.seeds_per_block
-        self._have_files({(image_block, seed // per_block) for image_block, seed in places})
+        wanted = [divmod(plane, self._grid.num_seeds) for plane in planes]
+        places = [(block, seed) for block, seed in wanted if self.starts[block * self._grid.num_seeds + seed] < 0]
+        # Also those that may be read already are named here: they must not make room for the others.
+        self._have_files({(block, seed // self._grid.seeds_per_block) for block, seed in wanted})
         for image_block, seed in places:
             if self._check_planes:
                 self._check_plane(image_block, seed)
