@@ -12,6 +12,7 @@ Axis letters: B views of a batch.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -113,7 +114,7 @@ class BlockGrid:
                 f"block: found {image_block}.{seed_block}, expected at most "
                 f"{self.num_image_blocks - 1}.{self.num_seed_blocks - 1}"
             )
-        part = int(np.searchsorted(self._first_blocks, image_block, side="right")) - 1
+        part = bisect_right(self._first_blocks, image_block) - 1
         first_image = self._first_images[part] + (image_block - self._first_blocks[part]) * self.images_per_block
         first_seed = seed_block * self.seeds_per_block
         return Block(
@@ -123,12 +124,19 @@ class BlockGrid:
             seed_block=seed_block,
         )
 
-    def blocks(self, beyond: BlockGrid | None = None) -> Iterator[Block]:
-        """All blocks in the order of their numbers, or those that `beyond`, an earlier grid, does not have."""
-        known = (beyond.num_image_blocks, beyond.num_seed_blocks) if beyond is not None else (0, 0)
+    def blocks(self) -> Iterator[Block]:
+        """All blocks in the order of their numbers."""
         for image_block in range(self.num_image_blocks):
-            for seed_block in range(known[1] if image_block < known[0] else 0, self.num_seed_blocks):
+            for seed_block in range(self.num_seed_blocks):
                 yield self.block(image_block, seed_block)
+
+    def places(self, beyond: BlockGrid | None = None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Image block and seed block of every block, in order, that `beyond`, an earlier grid, does not have."""
+        is_new = np.ones((self.num_image_blocks, self.num_seed_blocks), bool)
+        if beyond is not None:
+            is_new[: beyond.num_image_blocks, : beyond.num_seed_blocks] = False
+        image_blocks, seed_blocks = np.nonzero(is_new)
+        return image_blocks, seed_blocks
 
     def blocks_of_seed(self, seed: int) -> list[Block]:
         """The blocks that hold one seed, in the order of images."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from fdbpl.cache_layout import format_1
 from fdbpl.cache_layout.array_spec import ArraySpec
-from fdbpl.cache_layout.blocks import BlockGrid
+from fdbpl.cache_layout.blocks import Block, BlockGrid
 from fdbpl.cache_layout.documents import (
     METADATA,
     ensure_groups_above,
@@ -90,6 +90,13 @@ class Campaign:
     def seal_digest(self) -> str | None:
         """The digest of the last seal, which covers the ones before it."""
         return self.seals[-1].digest if self.seals else None
+
+    def vouches_for(self, block: Block) -> bool:
+        """Whether a seal covers the block, and it was not withdrawn since."""
+        if not self.seals or block.id in self.withdrawn:
+            return False
+        grid = self.seals[-1].grid
+        return block.image_block < grid.num_image_blocks and block.seed_block < grid.num_seed_blocks
 
     def grid_of_seal(self, digest: str | None) -> BlockGrid | None:
         """What may be read by one who saw the seal with this digest; None where it is none of the campaign's."""

@@ -24,6 +24,8 @@ from fdbpl.cache_layout.files import write_file
 from fdbpl.cache_layout.manifest import digest_of
 
 NO_FILE = -1
+Places = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+"""Image blocks and seed blocks of K blocks, as `BlockGrid.places` has them."""
 TABLE_ARRAYS = ("size", "sha256", "plane_crc32c")
 
 
@@ -101,17 +103,19 @@ class RecordTable:
         """Take a block out; only while the table is being built."""
         self.size_GJA[block.image_block, block.seed_block] = NO_FILE
 
-    def enter(self, blocks: Sequence[Block], columns: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Enter the K blocks of a sealed table, in their order."""
-        at = np.array([block.image_block for block in blocks]), np.array([block.seed_block for block in blocks])
-        self.size_GJA[at] = columns["size"]
-        self.sha256_GJA32[at] = columns["sha256"]
-        self.crc_GJAP[at] = columns["plane_crc32c"]
+    def enter(self, places: Places, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Enter the K blocks of a sealed table."""
+        self.size_GJA[places] = columns["size"]
+        self.sha256_GJA32[places] = columns["sha256"]
+        self.crc_GJAP[places] = columns["plane_crc32c"]
 
-    def columns(self, blocks: Sequence[Block]) -> dict[str, npt.NDArray[Any]]:
+    def columns(self, places: Places) -> dict[str, npt.NDArray[Any]]:
         """What a sealed table holds of these blocks: [K, A], [K, A, 32] and [K, A, P]."""
-        at = np.array([block.image_block for block in blocks]), np.array([block.seed_block for block in blocks])
-        return {"size": self.size_GJA[at], "sha256": self.sha256_GJA32[at], "plane_crc32c": self.crc_GJAP[at]}
+        return {
+            "size": self.size_GJA[places],
+            "sha256": self.sha256_GJA32[places],
+            "plane_crc32c": self.crc_GJAP[places],
+        }
 
     def column(self, array: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
         """Sizes [G, J] and planes' crc32c [G, J, P] of one array's files."""

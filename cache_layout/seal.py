@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from fdbpl.cache_layout.blocks import Block, BlockGrid
+from fdbpl.cache_layout.blocks import Block
 from fdbpl.cache_layout.build import install_folder, widen_array
 from fdbpl.cache_layout.campaigns import (
     Campaign,
@@ -78,11 +78,6 @@ def seal(path: str | Path, campaign: str | None = None) -> Seal:
     )
 
 
-def new_blocks(campaign: Campaign) -> list[Block]:
-    """The blocks that the next seal adds to those of the seals before: all where blocks were withdrawn."""
-    return list(campaign.grid.blocks(beyond=_kept_grid(campaign)))
-
-
 def file_problems(
     store: Store, campaign: Campaign, block: Block, record: Mapping[str, ShardRecord]
 ) -> Iterator[tuple[str, bool]]:
@@ -101,20 +96,13 @@ def file_problems(
             yield f"{name}: found sha256 {found.sha256}, expected {expected.sha256}", False
 
 
-def _kept_grid(campaign: Campaign) -> BlockGrid | None:
-    """The grid whose seals stay as they are; a repaired campaign gets one new seal over all."""
-    return campaign.sealed_grid
-
-
 def _checked_records(store: Store, campaign: Campaign) -> RecordTable:
     records = store.records(campaign)
     missing: list[str] = []
     problems: list[str] = []
-    before = campaign.seals[-1].grid if campaign.seals else None
-    unchecked = set(campaign.grid.blocks(beyond=before)) | {
-        block for block in campaign.grid.blocks() if block.id in campaign.withdrawn
-    }
-    for block in (block for block in campaign.grid.blocks() if block in unchecked):
+    for block in campaign.grid.blocks():
+        if campaign.vouches_for(block):
+            continue
         record = records.get(block)
         if record is None:
             missing.append(f"campaign {campaign.name}, block {block.id}: no done-record")
@@ -133,9 +121,10 @@ def _checked_records(store: Store, campaign: Campaign) -> RecordTable:
 
 def _closed(store: Store, campaign: Campaign, records: RecordTable) -> Campaign:
     """The campaign with its new seal, whose table and metadata are in place when this returns."""
-    columns = records.columns(new_blocks(campaign))
+    columns = records.columns(campaign.grid.places(beyond=campaign.sealed_grid))
     digest = columns_digest(columns)
-    kept = campaign.seals if _kept_grid(campaign) is not None else ()
+    # A campaign that was repaired gets one new seal over all.
+    kept = campaign.seals if not campaign.withdrawn else ()
     entry = SealEntry(
         grid=campaign.grid,
         table=f"_seal-{len(kept)}-{digest.removeprefix('sha256:')[:12]}",

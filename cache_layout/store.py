@@ -23,7 +23,7 @@ from fdbpl.cache_layout.errors import CacheError, DamagedFile, UnknownArray
 from fdbpl.cache_layout.flat_array import read_flat
 from fdbpl.cache_layout.images import ImageIndex
 from fdbpl.cache_layout.manifest import Manifest
-from fdbpl.cache_layout.records import TABLE_ARRAYS, PendingRecords, RecordTable, columns_digest
+from fdbpl.cache_layout.records import TABLE_ARRAYS, PendingRecords, Places, RecordTable, columns_digest
 from fdbpl.cache_layout.tables import (
     class_list_names,
     join_images,
@@ -125,14 +125,12 @@ class Store:
         found = self.campaign(campaign)
         records = self.records(found)
         names = {spec.name: _file_names(self.path / spec.name) for spec in found.arrays}
-        sealed = found.sealed_grid
-        kept = set(sealed.blocks()) - self._withdrawn(found) if sealed is not None else set()
         return [
             block
             for block in found.grid.blocks()
             if block not in records
             or any(Path(spec.file_name(block)).name not in names[spec.name] for spec in found.arrays)
-            or (block not in kept and not self._sizes_fit(found, block, records))
+            or (not found.vouches_for(block) and not self._sizes_fit(found, block, records))
         ]
 
     def records(self, campaign: str | Campaign) -> RecordTable:
@@ -154,8 +152,8 @@ class Store:
         if campaign.legacy_records is not None:
             return campaign.legacy_records
         table = RecordTable.empty(campaign.grid, [spec.name for spec in campaign.arrays])
-        for blocks, columns in self._sealed_tables(campaign):
-            table.enter(blocks, columns)
+        for places, columns in self._sealed_tables(campaign):
+            table.enter(places, columns)
         for block in self._withdrawn(campaign):
             table.drop(block)
         return table
@@ -177,7 +175,7 @@ class Store:
                 "it: it can be read as it is; make it anew to extend it"
             )
 
-    def _sealed_tables(self, campaign: Campaign) -> Iterator[tuple[list[Block], dict[str, Any]]]:
+    def _sealed_tables(self, campaign: Campaign) -> Iterator[tuple[Places, dict[str, Any]]]:
         before: BlockGrid | None = None
         for seal in campaign.seals:
             folder = group_folder(self.path, campaign.name) / seal.table
@@ -188,7 +186,7 @@ class Store:
             if columns_digest(columns) != seal.table_digest:
                 where = f"{folder.relative_to(self.path)}: found digest {columns_digest(columns)}"
                 raise DamagedFile(str(self.path), [f"{where}, expected {seal.table_digest}"])
-            yield list(seal.grid.blocks(beyond=before)), columns
+            yield seal.grid.places(beyond=before), columns
             before = seal.grid
 
     def _withdrawn(self, campaign: Campaign) -> set[Block]:

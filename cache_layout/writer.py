@@ -62,14 +62,14 @@ def write_block(store: Store, campaign: str, block: Block, rows: Mapping[str, np
             return
         for name, path in staged.items():
             publish(path, finals[name])
-    if not _is_sealed(store.campaign(campaign), block):
+    if not store.campaign(campaign).vouches_for(block):
         store.pending(campaign).save(block, record)
 
 
 def _may_publish(store: Store, name: str, block: Block, record: BlockRecord, finals: Mapping[str, Path]) -> bool:
     """Whether the staged files may take their names: a finished block with other bytes keeps its own."""
     campaign = store.campaign(name)
-    if _is_sealed(campaign, block):
+    if campaign.vouches_for(block):
         if store.records(campaign).get(block) != record:
             raise CacheError(
                 f"block {block.id} of campaign {name} in {store.path} is sealed with other bytes: found another "
@@ -86,14 +86,6 @@ def _may_publish(store: Store, name: str, block: Block, record: BlockRecord, fin
         name,
     )
     return False
-
-
-def _is_sealed(campaign: Campaign, block: Block) -> bool:
-    """Whether a seal vouches for the block."""
-    if not campaign.seals or block.id in campaign.withdrawn:
-        return False
-    grid = campaign.seals[-1].grid
-    return block.image_block < grid.num_image_blocks and block.seed_block < grid.num_seed_blocks
 
 
 def _check_rows(store: Store, campaign: Campaign, block: Block, rows: Mapping[str, npt.NDArray[Any]]) -> None:
