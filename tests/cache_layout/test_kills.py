@@ -20,7 +20,7 @@ from fdbpl.cache_layout.grow import add_campaign
 from fdbpl.cache_layout.seal import seal
 from fdbpl.cache_layout.writer import write_block
 
-NUM_KILLS = 20
+NUM_KILLS = 200
 
 
 def test_kill_9_at_random_moments(tmp_path, undisturbed):

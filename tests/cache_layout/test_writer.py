@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
-import resource
 import stat
 from pathlib import Path
 
@@ -195,27 +193,6 @@ def test_a_full_disk_leaves_nothing_and_writing_goes_on_later(tmp_path, monkeypa
     resume(store.path)
     seal(store.path)
     assert content(store.path) == content(undisturbed)
-
-
-def test_a_file_size_limit_leaves_nothing(tmp_path):
-    """RLIMIT_FSIZE stops the write itself, in a child so that the limit stays there."""
-    store = create_store(tmp_path / "store", **arguments())
-    before = content(store.path)
-    block = store.blocks("teacher")[0]
-    rows = rows_of_block(store, block)
-    child = os.fork()
-    if child == 0:
-        import signal
-
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
-        try:
-            write_block(store, "teacher", block, rows)
-        except OSError as error:
-            os._exit(7 if error.errno == errno.EFBIG else 1)
-        os._exit(2)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-    assert content(store.path) == before
 
 
 def test_a_big_endian_array_is_stored_little_endian(tmp_path):
