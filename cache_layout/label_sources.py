@@ -19,6 +19,9 @@ from fdbpl.cache_layout.encodings import EMBEDDING, LOGITS, TOPK, TopK, decode_e
 from fdbpl.cache_layout.error_bounds import Bound, embedding_bound, logits_bound, topk_bound
 from fdbpl.cache_layout.reader import Reader
 
+COLUMNS = "all"
+"""The class list that the columns of logits and the numbers of topk stand for, where nothing else is said."""
+
 Rows = npt.NDArray[Any]
 Columns = slice | npt.NDArray[np.int64]
 Decode = Callable[[Sequence[Rows]], npt.NDArray[np.float32]]

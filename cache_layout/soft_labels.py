@@ -17,7 +17,7 @@ import numpy.typing as npt
 from fdbpl.cache_layout.class_list import ClassList
 from fdbpl.cache_layout.error_bounds import Bound
 from fdbpl.cache_layout.errors import CacheError
-from fdbpl.cache_layout.label_sources import SOURCES, Decode, Question, Source
+from fdbpl.cache_layout.label_sources import COLUMNS, SOURCES, Decode, Question, Source
 from fdbpl.cache_layout.reader import Reader
 
 
@@ -85,7 +85,7 @@ def soft_labels(
     *,
     templates: Sequence[str] | None = None,
     source: str | None = None,
-    columns: str = "all",
+    columns: str = COLUMNS,
 ) -> SoftLabels:
     """Labels over exactly these names in this order, from the first of logits, embedding and topk that can answer.
 
