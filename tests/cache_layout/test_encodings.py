@@ -253,6 +253,9 @@ def test_topk_where_nothing_is_left_for_the_others():
     assert np.isfinite(decoded).all()
     assert decoded[0].tolist() == [0.0, LOWEST, LOWEST]
     assert (probabilities(decoded)[:, 2] < 2e-7).all()
+    seconds = -np.linspace(0.1, 3, 64)
+    many = np.stack([0 * seconds, seconds, 0 * seconds - 60], axis=1).astype(np.float32)
+    assert (decode_topk(encode_topk(many, 2), 3)[:, 2] > -21).all(), "float32's noise is no mass of zero"
     alone = decode_topk(encode_topk(np.array([[0.0, -30.0, -40.0]], np.float32), 1), 3)[0]
     assert alone[1:] == pytest.approx(-30 - np.log(2), abs=1e-3), "mass of 1e-13, told to three digits"
 

@@ -116,6 +116,7 @@ def test_the_first_source_that_can_answer_is_taken_and_says_why(tmp_path, full):
         expected = SCALE * IMAGES[VIEWS[0], VIEWS[1]] @ lists[1].text_embedding_CD.T
         np.testing.assert_allclose(labels.read(*VIEWS), expected, atol=0.06)
         assert soft_labels(reader, NAMES).arrays == (LOGITS,)
+        assert "class list 'all'" in soft_labels(reader, NAMES[:3], source="embedding").source, "the store's own first"
     with make_store(tmp_path / "sparse", ["topk"], top_k=12) as reader:
         labels = soft_labels(reader, NAMES)
         assert labels.arrays == TOPK
