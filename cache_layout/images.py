@@ -9,6 +9,7 @@ Axis letters: N images.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -57,6 +58,14 @@ class ImageIndex:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {path: number for number, path in enumerate(self.paths)}
+
+    def numbers_of(self, paths: Iterable[str]) -> npt.NDArray[np.int64]:
+        """Where images stand in the index, by path; -1 for those that it does not have."""
+        return np.array([self._numbers.get(path, -1) for path in paths], np.int64)
 
     @cached_property
     def path_bytes(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

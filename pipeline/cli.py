@@ -49,9 +49,17 @@ def emit(result: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]],
 
 
 @app.command()
-def teach(config: Config, set_: Set = None, cluster: Cluster = None, json_: Json = False) -> None:
+def teach(
+    config: Config,
+    grow: Annotated[
+        bool, typer.Option("--grow", help="add the images, crop seeds and class names that an existing store lacks")
+    ] = False,
+    set_: Set = None,
+    cluster: Cluster = None,
+    json_: Json = False,
+) -> None:
     """Run the teacher over every crop of every training image, into the store. Only what is missing runs."""
-    result = _workflow(config, set_, cluster, json_).teach()
+    result = _workflow(config, set_, cluster, json_).teach(grow=grow)
     emit(
         result,
         json_,

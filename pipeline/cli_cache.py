@@ -20,7 +20,7 @@ def info(
     store: Annotated[Path, typer.Argument(help="the Zarr store")],
     json_: Json = False,
 ) -> None:
-    """What a store holds: manifest, arrays, bytes a view, and how complete it is."""
+    """What a store holds: manifest, arrays, bytes a view, how far off labels can be, and how complete it is."""
     from fdbpl.pipeline.store_info import store_info
 
     emit(store_info(store), json_, _show)
@@ -31,15 +31,20 @@ def _show(facts: dict[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(title=facts["store"])
-    for column in ("array", "shape", "type", "bytes a view"):
-        table.add_column(column, justify="right" if column == "bytes a view" else "left")
+    for column in ("array", "shape", "type"):
+        table.add_column(column)
+    for column in ("bytes a view", "GB a million views"):
+        table.add_column(column, justify="right")
     for array in facts["arrays"]:
-        table.add_row(array["name"], str(array["shape"]), array["dtype"], str(array["bytes_per_view"]))
+        sizes = str(array["bytes_per_view"]), f"{array['gb_per_million_views']:.3f}"
+        table.add_row(array["name"], str(array["shape"]), array["dtype"], *sizes)
     console = Console()
     console.print(table)
     for name, campaign in facts["campaigns"].items():
         state = "sealed" if campaign["sealed"] else "not sealed"
         console.print(f"{name}: {campaign['blocks_present']} of {campaign['blocks']} blocks, {state}")
+    for encoding, bound in facts["labels"].items():
+        console.print(f"{encoding}: {bound}", highlight=False)
     console.print(
         f"{facts['images']} images x {facts['seeds']} crop seeds, {facts['bytes_per_view']} bytes a view, "
         f"{facts['bytes_per_view'] / 1000:.2f} GB a million views; {facts['bytes_on_disk']:,} bytes on disk"

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from fdbpl.cache_layout.crops import CropPolicy
 
 Precision = Literal["fp32", "fp16", "bf16"]
+Encoding = Literal["embedding", "logits", "topk"]
 Supervision = Literal["hard", "online", "cached"]
 Positive = Annotated[int, Field(gt=0)]
 
@@ -66,6 +67,17 @@ class StoreConfig(Section):
     path: Path = Field(Path("store.zarr"), description="the Zarr store; relative to the run's folder")
     images_per_block: Positive = Field(1024, description="images of a block")
     seeds_per_block: Positive = Field(16, description="crop seeds of a block")
+    labels: tuple[Encoding, ...] = Field(
+        ("embedding", "logits"), min_length=1, description="encodings to write: embedding, logits, topk"
+    )
+    top_k: Positive = Field(16, description="classes kept of each view by topk")
+
+    @field_validator("labels")
+    @classmethod
+    def _each_once(cls, labels: tuple[Encoding, ...]) -> tuple[Encoding, ...]:
+        if len(set(labels)) < len(labels):
+            raise ValueError("an encoding is there twice, expected each once")
+        return labels
 
 
 class LoadingConfig(Section):

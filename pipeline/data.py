@@ -17,7 +17,7 @@ def load_data(config: DataConfig) -> DataSet:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSet:
-    """The training images of one student: ids are positions in the train split, which is the store's order."""
+    """The training images of one student: ids are positions in the train split, or in a store once found there."""
 
     class_names: tuple[str, ...]
     image_ids_M: np.ndarray

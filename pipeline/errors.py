@@ -6,7 +6,11 @@ from fdbpl.slurm.status import StageStatus
 # A task that ends by one of these was given bad input: the command is wrong, not the machine.
 _INPUT_ERRORS = {
     "CacheError",
+    "DamagedFile",
     "ManifestMismatch",
+    "MissingBlocks",
+    "NoSuchLabels",
+    "NotFinite",
     "UnknownArray",
     "UnreadableImage",
     "UnreadableImages",

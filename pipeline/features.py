@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fdbpl.cache_layout.array_spec import ArraySpec
 from fdbpl.cache_layout.errors import CacheError, ManifestMismatch
-from fdbpl.cache_layout.grow import add_campaign
+from fdbpl.cache_layout.grow import add_campaign, grow_campaign
 from fdbpl.cache_layout.manifest import differences
 from fdbpl.cache_layout.reader import Reader, open_reader
 from fdbpl.cache_layout.store import Store, open_store
@@ -52,14 +52,20 @@ def expected_features(student: StudentConfig) -> dict[str, Any]:
 
 
 def prepare_features(store: Store, config: RunConfig, student: StudentConfig) -> None:
-    """Add the student's campaign to the store where it is not there yet.
+    """Add the student's campaign to the store where it is not there yet, and let it reach as far as the teacher's is
+    sealed.
 
     Raises:
         ManifestMismatch: features of that name exist, made by other weights.
     """
     campaign = campaign_of(student)
+    windows = store.campaign(TEACHER).sealed_grid
+    assert windows is not None, "the workflow asks for a sealed teacher first"
     if campaign in store.campaigns:
-        check_features(store.campaign(campaign).manifest, str(store.path), student)
+        found = store.campaign(campaign)
+        check_features(found.manifest, str(store.path), student)
+        if found.grid != windows:
+            grow_campaign(store, campaign, windows)
         return
     backbone = load_backbone(student, device_here(config))
     array = ArraySpec(name=f"{campaign}/embedding", row_shape=(backbone.embedding_width,), dtype="float16")
@@ -70,11 +76,11 @@ def prepare_features(store: Store, config: RunConfig, student: StudentConfig) ->
         "batch_size": config.loading.batch_size,
         "versions": library_versions(),
     }
-    add_campaign(store, campaign, [array], manifest=facts)
+    add_campaign(store, campaign, [array], manifest=facts, grid=windows)
 
 
-def check_stored_features(reader: Reader, student: StudentConfig) -> None:
-    """Refuse a store without this very student's features, or with some of them missing. Raises CacheError."""
+def check_stored_features(reader: Reader, student: StudentConfig, num_images: int, num_seeds: int) -> None:
+    """Refuse a store without this very student's features of so many images and seeds. Raises CacheError."""
     campaign = campaign_of(student)
     if feature_array(student) not in reader.arrays:
         raise CacheError(
@@ -83,6 +89,12 @@ def check_stored_features(reader: Reader, student: StudentConfig) -> None:
         )
     reader.require_sealed((campaign,))
     check_features(reader.campaign_manifest(campaign), str(reader.path), student)
+    found = reader.shape(feature_array(student))[:2]
+    if found[0] < num_images or found[1] < num_seeds:
+        raise CacheError(
+            f"the store at {reader.path} has features of {student.model} for {found[0]} images and {found[1]} seeds, "
+            f"expected {num_images} and {num_seeds}: run `fdbpl features CONFIG`, which adds what is missing"
+        )
 
 
 def check_features(found: Mapping[str, Any], where: str, student: StudentConfig) -> None:

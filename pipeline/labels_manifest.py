@@ -4,14 +4,13 @@ The whole manifest is known where labels are made. A student states the part tha
 the data set's lists; it needs neither the teacher nor the images for that.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
-
-from fdbpl.cache_layout.class_list import ClassList
+from fdbpl.cache_layout.encodings import ENCODINGS
 from fdbpl.cache_layout.images import ImageIndex
+from fdbpl.cache_layout.label_sources import COLUMNS
 from fdbpl.cache_layout.manifest import Manifest, canonical_json, digest_of
 from fdbpl.pipeline.clip.backbone import Backbone
 from fdbpl.pipeline.config import RunConfig
@@ -20,12 +19,12 @@ from fdbpl.pipeline.device import planned_device
 from fdbpl.pipeline.loading.decoder import Decoder
 from fdbpl.pipeline.weights import weights_source
 
-CLASS_LIST = "all"
+CLASS_LIST = COLUMNS
 
 
-def expected_fields(config: RunConfig, data: DataSet) -> dict[str, Any]:
-    """What a run expects of its store: teacher, crops, images and prompt templates; of the classes' names the
-    student finds its own columns, so that a store of more classes fits too."""
+def expected_fields(config: RunConfig) -> dict[str, Any]:
+    """What a run expects of its store: teacher, crops and prompt templates. Its own images and class names it finds
+    in the store, so that one of more images and classes fits too."""
     crops = config.crops.policy(1).to_json()
     del crops["size"]  # the teacher's, which is not known without loading it; it moves no window
     return {
@@ -35,7 +34,6 @@ def expected_fields(config: RunConfig, data: DataSet) -> dict[str, Any]:
             "precision": config.teacher.precision,
         },
         "crops": crops,
-        "images": {"list": data.train.digest},
         "classes": {CLASS_LIST: {"templates": list(config.teacher.templates)}},
     }
 
@@ -44,20 +42,32 @@ def full_manifest(
     config: RunConfig, data: DataSet, *, teacher: Backbone, decoder: Decoder, images: ImageIndex
 ) -> Manifest:
     """Everything that changes a label; its hash is the store's fingerprint."""
-    stated = expected_fields(config, data)
+    stated = expected_fields(config)
     return Manifest(
         fields={
             "teacher": stated["teacher"] | teacher.identity(),
             "preprocessing": teacher.preprocessing(),
             "decoder": decoder_identity(decoder, planned_device(config)),
             "crops": stated["crops"] | {"size": teacher.image_size},
-            "images": stated["images"] | {"content": images.digest},
+            # Those that the store was made with; what is added later is vouched for by its seal.
+            "images": {"list": data.train.digest, "content": images.digest},
             "classes": {CLASS_LIST: stated["classes"][CLASS_LIST] | {"names": names_digest(data.class_names)}},
             "logits": "scale * cosine, less the largest of the view",
+            "labels": encodings_written(config),
             "batch_size": config.loading.batch_size,
             "versions": library_versions(),
         }
     )
+
+
+def encodings_written(config: RunConfig) -> dict[str, Any]:
+    """Which encodings of the labels a store gets. A student does not care, as long as one of them can answer; whoever
+    goes on with an unfinished store does."""
+    store = config.store
+    return {
+        "encodings": [name for name in ENCODINGS if name in store.labels],
+        "top_k": store.top_k if "topk" in store.labels else None,
+    }
 
 
 def decoder_identity(decoder: Decoder, device: str) -> dict[str, str]:
@@ -68,24 +78,6 @@ def decoder_identity(decoder: Decoder, device: str) -> dict[str, str]:
 def library_versions() -> Mapping[str, str]:
     """Versions that may change a label's last bits."""
     return {name: version(name) for name in ("torch", "open_clip_torch", "fdbpl")}
-
-
-def class_columns(stored: ClassList, class_names: Sequence[str], where: str) -> np.ndarray:
-    """The columns of stored logits that belong to these classes, in their order.
-
-    Raises:
-        ValueError: classes that the store does not hold, each named.
-    """
-    columns = {name: column for column, name in enumerate(stored.class_names)}
-    missing = [name for name in class_names if name not in columns]
-    if missing:
-        shown = ", ".join(map(repr, missing[:5])) + (" …" if len(missing) > 5 else "")
-        raise ValueError(
-            f"found {len(missing)} of {len(class_names)} classes that the store at {where} has no label for "
-            f"({shown}), expected the classes it was made with: {', '.join(map(repr, list(columns)[:5]))} … "
-            "(use another store path for other class names)"
-        )
-    return np.array([columns[name] for name in class_names], dtype=np.int64)
 
 
 def names_digest(class_names: tuple[str, ...]) -> str:

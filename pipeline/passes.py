@@ -11,6 +11,8 @@ import numpy as np
 from torch import Tensor
 
 from fdbpl.cache_layout.blocks import Block
+from fdbpl.cache_layout.encodings import NotFiniteRow
+from fdbpl.cache_layout.errors import NotFinite
 from fdbpl.cache_layout.store import Store
 from fdbpl.cache_layout.writer import write_block
 from fdbpl.pipeline.windows import Pixels
@@ -47,7 +49,16 @@ def write_pass(
         images_I = np.asarray(block.images[start : start + images_at_once], dtype=np.int64)
         views = np.repeat(images_I, num_seeds), np.tile(seeds_S, len(images_I))
         pixels_B = pixels(*views, size)
-        parts += [encode(batch) for batch in pixels_B.split(batch_size)]
+        for first, batch in zip(range(0, len(pixels_B), batch_size), pixels_B.split(batch_size), strict=True):
+            try:
+                parts.append(encode(batch))
+            except NotFiniteRow as error:
+                image, seed = views[0][first + error.row], views[1][first + error.row]
+                raise NotFinite(
+                    f"campaign {campaign}, block {block.id}: found NaN or infinity in the {error.what} of image "
+                    f"{store.images.paths[image]}, seed {seed}, expected finite values; nothing was written: check "
+                    "the model and the image"
+                ) from error
         on_progress(min(start + images_at_once, num_images) * num_seeds, num_images * num_seeds)
     rows = {
         name: np.concatenate([part[name] for part in parts]).reshape(num_images, num_seeds, *parts[0][name].shape[1:])

@@ -9,6 +9,8 @@ import torch
 from fdbpl.cache_layout.reader import Reader, open_reader
 from fdbpl.kernels.dual_prompt import informative_weight
 from fdbpl.pipeline.datasets.scene_facts import crop_content, read_scenes
+from fdbpl.pipeline.labels_manifest import CLASS_LIST
+from fdbpl.pipeline.supervision import stored_labels
 from fdbpl.pipeline.teach import CAMPAIGN
 
 KINDS = ("background", "distractor", "main")
@@ -47,13 +49,14 @@ def auc(positive_P: np.ndarray, negative_Q: np.ndarray) -> float | None:
 def _all_views(reader: Reader, scenes_file: Path) -> tuple[np.ndarray, np.ndarray]:
     """Weight and kind of every view of the store, seed by seed."""
     scenes = read_scenes(scenes_file)
+    labels = stored_labels(reader, reader.class_list(CLASS_LIST).class_names)
     images_N = np.arange(reader.num_images)
     weights, kinds = [], []
     for seed in range(reader.num_seeds):
         seeds_N = np.full(reader.num_images, seed)
-        logits_NC = torch.from_numpy(reader.read("teacher/logits", images_N, seeds_N))
+        logits_NC = torch.from_numpy(labels.read(images_N, seeds_N))
         weights.append(informative_weight(logits_NC).numpy())
-        boxes_N4 = reader.read("crop/box", images_N, seeds_N)
+        boxes_N4 = reader.read_plane("crop/box", seed)
         kinds += [
             crop_content(scenes[path], box.tolist()).kind
             for path, box in zip(reader.images.paths, boxes_N4, strict=True)

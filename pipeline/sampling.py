@@ -17,8 +17,13 @@ def epoch_views(
     size = min(batch_size, num_images)
     for start in range(0, num_images - size + 1, size):
         batch = order[start : start + size]
-        yield batch, np.full(size, epoch % num_seeds, dtype=np.int64)
+        yield batch, np.full(size, epoch_seed(epoch, num_seeds), dtype=np.int64)
 
 
 def steps_per_epoch(num_images: int, batch_size: int) -> int:
     return num_images // min(batch_size, num_images)
+
+
+def epoch_seed(epoch: int, num_seeds: int) -> int:
+    """The crop seed that an epoch takes of every image."""
+    return epoch % num_seeds

@@ -85,12 +85,13 @@ def student_identity(config: RunConfig, plan: StudentPlan, data: DataSet) -> dic
 
     The same files in another folder are the same; another checkpoint under the same name is not.
     """
-    labels = expected_fields(config, data)
+    labels = expected_fields(config)
     if plan.supervision == "hard":
         del labels["teacher"], labels["classes"]
     return {
         "student": plan.choices() | {"source": weights_source(plan.config.pretrained)},
         "class_names": names_digest(data.class_names),
+        "images": data.train.digest,
         "num_seeds": config.crops.seeds,
         **labels,
     }
@@ -105,16 +106,35 @@ def finished_record(folder: StudentFolder, identity: dict[str, Any]) -> dict[str
 
 
 def open_store_for(config: RunConfig, plan: StudentPlan, data: DataSet) -> Reader:
-    """The store as this student needs it: sealed, made as the config says, with its features where it wants them."""
-    reader = open_reader(config.store.path, expect=expected_fields(config, data), campaigns=(TEACHER,))
+    """The store as this student needs it: sealed, made as the config says, with all of its images and seeds, and its
+    features where it wants them."""
+    reader = open_reader(config.store.path, expect=expected_fields(config), campaigns=(TEACHER,))
+    numbers_M = store_numbers(reader, data, training_set(data, plan.config, plan.seed))
     if config.crops.seeds > reader.num_seeds:
         raise ValueError(
             f"crops.seeds: found {config.crops.seeds}, expected at most {reader.num_seeds}, the seeds that the "
-            f"store at {config.store.path} holds"
+            f"store at {config.store.path} holds: lower it, or add seeds by `fdbpl teach CONFIG --grow`"
         )
     if plan.config.features == "stored":
-        check_stored_features(reader, plan.config)
+        check_stored_features(reader, plan.config, int(numbers_M.max()) + 1, config.crops.seeds)
     return reader
+
+
+def store_numbers(reader: Reader, data: DataSet, training: TrainingSet) -> np.ndarray:
+    """The store's numbers of a student's training images, found by their paths: int64 [M].
+
+    Raises:
+        ValueError: images that the store does not have.
+    """
+    paths = [data.train.paths[image] for image in training.image_ids_M]
+    numbers_M = reader.images.numbers_of(paths)
+    missing = [paths[position] for position in np.flatnonzero(numbers_M < 0)]
+    if missing:
+        raise ValueError(
+            f"found {len(missing)} of {len(paths)} training images that the store at {reader.path} does not hold "
+            f"({', '.join(missing[:3])}), expected all: add them by `fdbpl teach CONFIG --grow`"
+        )
+    return numbers_M
 
 
 def gather(config: RunConfig, plan: StudentPlan, data: DataSet, reader: Reader | None) -> Ingredients:
@@ -123,6 +143,8 @@ def gather(config: RunConfig, plan: StudentPlan, data: DataSet, reader: Reader |
     section = plan.config
     backbone = load_backbone(section, device)
     training = training_set(data, section, plan.seed)
+    if reader is not None:
+        training = replace(training, image_ids_M=store_numbers(reader, data, training))
     pixels = None
     if section.features == "live" or plan.supervision == "online":
         pixels, training = _pixels(config, data, training, reader, device)

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from fdbpl.cache_layout.reader import Reader
+from fdbpl.cache_layout.soft_labels import SoftLabels, soft_labels
 from fdbpl.pipeline.clip.backbone import Backbone
 from fdbpl.pipeline.clip.zero_shot import text_classifier
-from fdbpl.pipeline.labels_manifest import CLASS_LIST, class_columns
+from fdbpl.pipeline.labels_manifest import CLASS_LIST
+from fdbpl.pipeline.prefetch import prefetch_epoch
 from fdbpl.pipeline.values import Targets, Views
 from fdbpl.pipeline.windows import Pixels
 
@@ -22,6 +24,9 @@ class Supervision(Protocol):
     def targets(self, views: Views) -> Targets:
         """What is to be learned from these views."""
 
+    def prefetch(self, images_M: np.ndarray, seed: int) -> None:
+        """Begin to bring in what an epoch over these images under one crop seed will ask for; returns at once."""
+
 
 class HardLabels:
     """The true labels alone."""
@@ -29,25 +34,33 @@ class HardLabels:
     def targets(self, views: Views) -> Targets:
         return Targets(labels_B=views.labels_B)
 
+    def prefetch(self, images_M: np.ndarray, seed: int) -> None:
+        """Nothing: the labels are here."""
+
 
 class StoredTeacher:
-    """The teacher's logits as a store holds them, in the columns of the student's own classes.
+    """The teacher's logits over the student's own classes, from whichever of its encodings the store holds.
 
     Raises:
-        ValueError: the store does not know one of the classes.
+        NoSuchLabels: the store cannot answer for these classes.
     """
 
     def __init__(self, reader: Reader, class_names: Sequence[str], device: torch.device) -> None:
-        self._reader, self._device = reader, device
-        columns_C = class_columns(reader.class_list(CLASS_LIST), class_names, str(reader.path))
-        # Classes that are the store's own first columns need no gather: a plain slice serves.
-        prefix = np.array_equal(columns_C, np.arange(len(columns_C)))
-        self._columns: slice | np.ndarray = slice(0, len(columns_C)) if prefix else columns_C
+        self._labels, self._device = stored_labels(reader, class_names), device
 
     def targets(self, views: Views) -> Targets:
-        logits = self._reader.read("teacher/logits", views.image_ids_B.numpy(), views.seeds_B.numpy())
-        logits_BC = torch.from_numpy(np.ascontiguousarray(logits[:, self._columns])).to(self._device)
-        return Targets(labels_B=views.labels_B, teacher_logits_BC=logits_BC.to(torch.float32))
+        logits_BC = self._labels.read(views.image_ids_B.numpy(), views.seeds_B.numpy())
+        return Targets(labels_B=views.labels_B, teacher_logits_BC=torch.from_numpy(logits_BC).to(self._device))
+
+    def prefetch(self, images_M: np.ndarray, seed: int) -> None:
+        prefetch_epoch(self._labels.reader, self._labels.arrays, images_M, seed)
+
+
+def stored_labels(reader: Reader, class_names: Sequence[str]) -> SoftLabels:
+    """A store's labels over these classes, made with the templates of its own class list, which a run has compared
+    with its config. Reads no label. Raises NoSuchLabels."""
+    templates = reader.class_list(CLASS_LIST).templates
+    return soft_labels(reader, class_names, templates=templates, columns=CLASS_LIST)
 
 
 class OnlineTeacher:
@@ -67,6 +80,9 @@ class OnlineTeacher:
         embedding_BD = self._teacher.encode_pixels(self._cut(views))
         logits_BC = self._teacher.logit_scale * embedding_BD @ self._classifier_CD.T
         return Targets(labels_B=views.labels_B, teacher_logits_BC=logits_BC)
+
+    def prefetch(self, images_M: np.ndarray, seed: int) -> None:
+        """Nothing: image files are read in the order of batches."""
 
     def _cut(self, views: Views) -> Tensor:
         size = self._teacher.image_size

@@ -4,7 +4,7 @@ The store's metadata is made before any task, by one process; then each task wri
 task writes, and a block that exists is not computed again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,15 @@ from torch import Tensor
 from fdbpl.cache_layout.array_spec import ArraySpec
 from fdbpl.cache_layout.class_list import ClassList
 from fdbpl.cache_layout.create import create_store
+from fdbpl.cache_layout.encodings import (
+    EMBEDDING,
+    LOGITS,
+    TOPK,
+    encode_embedding,
+    encode_logits,
+    encode_topk,
+    label_arrays,
+)
 from fdbpl.cache_layout.errors import ManifestMismatch
 from fdbpl.cache_layout.manifest import differences
 from fdbpl.cache_layout.store import Store, open_store
@@ -24,10 +33,11 @@ from fdbpl.pipeline.data import load_data
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.datasets.scan import scan_images
 from fdbpl.pipeline.device import choose_device, decoder_name, device_here, planned_device
+from fdbpl.pipeline.grow import CAMPAIGN, grow_store, refuse, wanting
 from fdbpl.pipeline.labels_manifest import (
     CLASS_LIST,
-    class_columns,
     decoder_identity,
+    encodings_written,
     expected_fields,
     full_manifest,
     library_versions,
@@ -36,21 +46,33 @@ from fdbpl.pipeline.loading.decoder import Decoder, make_decoder
 from fdbpl.pipeline.passes import OnProgress, write_pass
 from fdbpl.pipeline.windows import ComputedWindows, Pixels
 
-CAMPAIGN = "teacher"
+__all__ = ["CAMPAIGN"]
 
 
-def prepare_store(config: RunConfig, on_progress: Callable[[int, int], None] | None = None) -> Store:
+def prepare_store(
+    config: RunConfig, on_progress: Callable[[int, int], None] | None = None, *, grow: bool = False
+) -> Store:
     """The run's store: opened where it exists and fits, else made from a scan of all training images.
 
+    Args:
+        grow: add the images, seeds and class names that an existing store lacks, where it is refused otherwise.
+
     Raises:
-        ManifestMismatch: a store of other crops, another teacher, other images or templates.
-        ValueError: bad images (all of them named), an unknown model, a checkpoint of another model.
+        ManifestMismatch: a store of other crops, another teacher or templates.
+        NoSuchLabels: a store whose labels do not answer for the run's classes, and cannot be made to.
+        ValueError: a store that lacks something, and is not to grow; bad images (all of them named), an unknown model,
+            a checkpoint of another model, encodings that the classes or the run's students do not allow.
     """
     data = load_data(config.data)
     if config.store.path.exists():
         store = open_store(config.store.path)
-        check_fits(store, config, data)
+        check_maker(store, config)
+        lacks = wanting(store, config, data)
+        if lacks and grow:
+            return grow_store(store, config, data, lacks, on_progress)
+        refuse(store, config, lacks)
         return store
+    check_encodings(config, data)
     teacher = load_backbone(config.teacher, device_here(config))
     images = scan_images(data.root, data.train.paths, data.train.labels, on_progress=on_progress)
     decoder = make_decoder(decoder_name(config), device="cpu")
@@ -74,34 +96,62 @@ def prepare_store(config: RunConfig, on_progress: Callable[[int, int], None] | N
             CAMPAIGN: (
                 ArraySpec(name="crop/box", row_shape=(4,), dtype="int32"),
                 ArraySpec(name="crop/flip", row_shape=(), dtype="bool"),
-                ArraySpec(name="teacher/embedding", row_shape=(teacher.embedding_width,), dtype="float16"),
-                ArraySpec(name="teacher/logits", row_shape=(len(data.class_names),), dtype="float16"),
+                *label_arrays(
+                    config.store.labels,
+                    width=teacher.embedding_width,
+                    num_classes=len(data.class_names),
+                    top_k=config.store.top_k,
+                ),
             )
         },
     )
 
 
-def check_fits(store: Store, config: RunConfig, data: DataSet) -> None:
-    """Refuse a store that the config would not have made, naming each field; one with fewer seeds or classes; and
-    an unfinished one that the run's tasks could not finish in the way it was begun.
+def check_encodings(config: RunConfig, data: DataSet) -> None:
+    """Refuse encodings that cannot be, or that the run's own students could not use, before the teacher runs.
 
     Raises:
-        ManifestMismatch, ValueError: as said.
+        ValueError: as said.
     """
-    expected = expected_fields(config, data)
+    store = config.store
+    if "topk" in store.labels and store.top_k > len(data.class_names):
+        raise ValueError(
+            f"store.top_k: found {store.top_k}, expected at most {len(data.class_names)}, the number of classes of "
+            f"{config.data.name}: lower it"
+        )
+    part = [table for table in config.student if "cached" in table.supervision and table.classes == "base"]
+    if store.labels == ("topk",) and part:
+        raise ValueError(
+            'store.labels: found topk alone, which answers for all classes only, expected "embedding" or "logits" '
+            f'beside it: the cached students of {part[0].model} learn classes = "base"; add one, or set "all" there'
+        )
+
+
+def check_fits(store: Store, config: RunConfig, data: DataSet) -> None:
+    """Refuse a store that the config would not have made, or that holds less than it asks for.
+
+    Raises:
+        ManifestMismatch, ValueError: as `check_maker`, and naming all that the store lacks.
+    """
+    check_maker(store, config)
+    refuse(store, config, wanting(store, config, data))
+
+
+def check_maker(store: Store, config: RunConfig) -> None:
+    """Refuse a store that was made in another way than the config says, naming each field; and an unfinished one that
+    the run's tasks could not finish in the way it was begun. Raises ManifestMismatch."""
+    expected = expected_fields(config)
     if not store.campaign(CAMPAIGN).is_sealed:
         name = decoder_name(config)
         device = planned_device(config) if name == "dali" else "cpu"
-        expected |= {"decoder": {"name": name, "device": device}, "batch_size": config.loading.batch_size}
+        expected |= {
+            "decoder": {"name": name, "device": device},
+            "batch_size": config.loading.batch_size,
+            "labels": encodings_written(config),
+        }
     found = differences(store.manifest, expected)
     if found:
         raise ManifestMismatch(str(store.path), found)
-    class_columns(store.class_list(CLASS_LIST), data.class_names, str(store.path))
-    if config.crops.seeds > store.grid.num_seeds:
-        raise ValueError(
-            f"crops.seeds: found {config.crops.seeds}, expected at most {store.grid.num_seeds}, the seeds that "
-            f"the store at {store.path} holds: lower it, or use another store path"
-        )
 
 
 def teach_block(config: RunConfig, block_id: str, on_progress: OnProgress) -> int:
@@ -124,7 +174,9 @@ def teach_block(config: RunConfig, block_id: str, on_progress: OnProgress) -> in
         block,
         pixels=Pixels(decoder, image_root(config), store.images, windows),
         size=teacher.image_size,
-        encode=TeacherLabels(teacher, store.class_list(CLASS_LIST).text_embedding_CD),
+        encode=TeacherLabels(
+            teacher, store.class_list(CLASS_LIST).text_embedding_CD, config.store.labels, config.store.top_k
+        ),
         extra_rows={"crop/box": boxes_V4.reshape(*shape, 4), "crop/flip": flips_V.reshape(shape)},
         batch_size=config.loading.batch_size,
         on_progress=on_progress,
@@ -132,26 +184,28 @@ def teach_block(config: RunConfig, block_id: str, on_progress: OnProgress) -> in
 
 
 class TeacherLabels:
-    """Pixels to the rows that are stored: unit embedding and scaled logits, both float16.
+    """Pixels to the rows that are stored: the teacher runs once, and each encoding is made of its float32 numbers.
 
-    Each row's largest logit is taken from all of them before rounding. That changes no probability, and puts the
-    fine end of float16 where the probabilities are: over the whole class list the error of p is below 2e-4, where
-    plain logits of up to 50 would be off by 0.016, so p by 1.6 %. Among a part of the classes it grows with the
-    distance of the best of them from the best of all: 0.4 % of p at a distance of 16, where p was 1e-7.
+    The encodings and how far off they can be: `cache_layout.encodings`, `cache_layout.error_bounds`.
     """
 
-    def __init__(self, teacher: Backbone, classifier_CD: np.ndarray) -> None:
-        self._teacher = teacher
+    def __init__(self, teacher: Backbone, classifier_CD: np.ndarray, encodings: Collection[str], top_k: int) -> None:
+        self._teacher, self._encodings, self._top_k = teacher, encodings, top_k
         self._classifier_CD = torch.tensor(classifier_CD, device=teacher.device)
 
     def __call__(self, pixels_BCHW: Tensor) -> dict[str, np.ndarray]:
         embedding_BD = self._teacher.encode_pixels(pixels_BCHW)
-        logits_BC = self._teacher.logit_scale * embedding_BD @ self._classifier_CD.T
-        logits_BC -= logits_BC.amax(dim=-1, keepdim=True)
-        return {
-            "teacher/embedding": embedding_BD.to(torch.float16).cpu().numpy(),
-            "teacher/logits": logits_BC.to(torch.float16).cpu().numpy(),
-        }
+        rows: dict[str, np.ndarray] = {}
+        if "embedding" in self._encodings:
+            rows[EMBEDDING] = encode_embedding(embedding_BD.cpu().numpy())
+        if set(self._encodings) == {"embedding"}:
+            return rows
+        logits_BC = (self._teacher.logit_scale * embedding_BD @ self._classifier_CD.T).cpu().numpy()
+        if "logits" in self._encodings:
+            rows[LOGITS] = encode_logits(logits_BC)
+        if "topk" in self._encodings:
+            rows |= zip(TOPK, encode_topk(logits_BC, self._top_k), strict=True)
+        return rows
 
 
 def image_root(config: RunConfig) -> Path:
@@ -165,6 +219,7 @@ def _check_same_maker(store: Store, config: RunConfig, teacher: Backbone, decode
         "preprocessing": teacher.preprocessing(),
         "decoder": decoder_identity(decoder, decoder.device.type),
         "batch_size": config.loading.batch_size,
+        "labels": encodings_written(config),
         "versions": library_versions(),
     }
     found = differences(store.manifest, expected)

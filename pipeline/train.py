@@ -20,7 +20,7 @@ from fdbpl.pipeline.data import TrainingSet
 from fdbpl.pipeline.learners.base import Learner
 from fdbpl.pipeline.objectives.base import Objective
 from fdbpl.pipeline.optim import learning_rate, make_optimizer, set_learning_rate
-from fdbpl.pipeline.sampling import epoch_views, steps_per_epoch
+from fdbpl.pipeline.sampling import epoch_seed, epoch_views, steps_per_epoch
 from fdbpl.pipeline.supervision import Supervision
 from fdbpl.pipeline.views import ViewSource
 
@@ -78,8 +78,10 @@ def train(
         log = TrainingLog(**json.loads(state["log"]))
     per_epoch = steps_per_epoch(len(ingredients.training), config.batch_size)
     saved_at = time.monotonic()
+    _prefetch(ingredients, len(log.epochs), config.epochs)
     for epoch in range(len(log.epochs), config.epochs):
         started = time.monotonic()
+        _prefetch(ingredients, epoch + 1, config.epochs)
         rate = learning_rate(config.optim, epoch, config.epochs)
         set_learning_rate(optimizer, rate)
         log.epochs.append(_epoch(ingredients, optimizer, config, epoch=epoch, seed=seed))
@@ -99,6 +101,14 @@ def train(
                 },
             )
     return log
+
+
+def _prefetch(ingredients: Ingredients, epoch: int, num_epochs: int) -> None:
+    """Let sources begin to read for an epoch, while the one before it runs."""
+    if epoch < num_epochs:
+        seed = epoch_seed(epoch, ingredients.num_seeds)
+        ingredients.source.prefetch(ingredients.training.image_ids_M, seed)
+        ingredients.supervision.prefetch(ingredients.training.image_ids_M, seed)
 
 
 def _epoch(

@@ -7,13 +7,17 @@ import torch
 
 from fdbpl.cache_layout.reader import Reader
 from fdbpl.pipeline.clip.backbone import Backbone
+from fdbpl.pipeline.prefetch import prefetch_epoch
 from fdbpl.pipeline.values import Views
 from fdbpl.pipeline.windows import Pixels
 
 
 class ViewSource(Protocol):
     def views(self, images_B: np.ndarray, seeds_B: np.ndarray, labels_B: np.ndarray) -> Views:
-        """The views of these image ids (positions in the train split) under these crop seeds."""
+        """The views of these image ids under these crop seeds."""
+
+    def prefetch(self, images_M: np.ndarray, seed: int) -> None:
+        """Begin to bring in what an epoch over these images under one crop seed will ask for; returns at once."""
 
 
 class StoredFeatures:
@@ -31,6 +35,9 @@ class StoredFeatures:
             features_BD=features.to(self._device).to(torch.float32),
         )
 
+    def prefetch(self, images_M: np.ndarray, seed: int) -> None:
+        prefetch_epoch(self._reader, (self._array,), images_M, seed)
+
 
 class LiveFeatures:
     """Pixels cut in every step and run through the frozen student encoder."""
@@ -47,3 +54,6 @@ class LiveFeatures:
             pixels_BCHW=pixels_BCHW,
             features_BD=self._backbone.encode_pixels(pixels_BCHW),
         )
+
+    def prefetch(self, images_M: np.ndarray, seed: int) -> None:
+        """Nothing: image files are read in the order of batches."""

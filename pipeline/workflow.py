@@ -19,12 +19,12 @@ from fdbpl.pipeline.errors import StageFailed
 from fdbpl.pipeline.evaluate import evaluate
 from fdbpl.pipeline.evaluation_features import missing_features
 from fdbpl.pipeline.features import feature_campaigns, prepare_features
-from fdbpl.pipeline.labels_manifest import CLASS_LIST, class_columns
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.report import write_report
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.student_run import finished_record, open_store_for, student_identity
 from fdbpl.pipeline.students import StudentPlan, student_plans
+from fdbpl.pipeline.supervision import stored_labels
 from fdbpl.pipeline.teach import CAMPAIGN, check_fits, prepare_store
 from fdbpl.pipeline.whole_file import replace_json
 from fdbpl.slurm.backend import make_backend
@@ -44,14 +44,15 @@ class Workflow:
     def data(self) -> DataSet:
         return load_data(self.config.data)
 
-    def teach(self) -> dict[str, Any]:
-        """Write what is missing of the teacher's store, and seal it."""
+    def teach(self, *, grow: bool = False) -> dict[str, Any]:
+        """Write what is missing of the teacher's store, and seal it; with `grow`, add what the config asks for more."""
         with self.ui.bar("scan images", "images") as on_progress:
-            store = prepare_store(self.config, on_progress)
+            store = prepare_store(self.config, on_progress, grow=grow)
         views = self._write_campaign(store, CAMPAIGN, "teach", "tasks:teach", "")
+        grid = store.campaign(CAMPAIGN).grid
         return {
             "store": str(store.path),
-            "views": store.grid.num_images * store.grid.num_seeds,
+            "views": grid.num_images * grid.num_seeds,
             "views_computed": views,
             "fingerprint": store.manifest.fingerprint,
         }
@@ -124,7 +125,8 @@ class Workflow:
             names = training_set(self.data, plan.config, plan.seed).class_names
             if plan.needs_store:
                 with open_store_for(self.config, plan, self.data) as reader:
-                    class_columns(reader.class_list(CLASS_LIST), names, str(reader.path))
+                    if plan.supervision == "cached":
+                        stored_labels(reader, names)
 
     def _record(self, plan: StudentPlan) -> dict[str, Any] | None:
         return finished_record(self.folder.student(plan.id), student_identity(self.config, plan, self.data))

@@ -75,7 +75,14 @@ def test_json_is_one_object_on_stdout_and_nothing_else(world: Path, run: Run) ->
         "teacher/embedding": info["arrays"][2]["bytes_per_view"],
         "teacher/logits": 64,
     }
-    assert info["campaigns"] == {"teacher": {"blocks": 1, "blocks_present": 1, "sealed": True}}
+    assert [array["gb_per_million_views"] for array in info["arrays"]][-1] == 0.064
+    assert sorted(info["labels"]) == ["embedding", "logits"]
+    assert info["labels"]["logits"].startswith("probabilities within 0.00053 over 32 classes; ")
+    shown = " ".join(run("cache", "info", "run/store.zarr").stdout.split())
+    assert "logits: probabilities within 0.00053 over 32 classes" in shown
+    campaign = info["campaigns"]["teacher"]
+    assert campaign == campaign | {"images": 128, "seeds": 2, "blocks": 1, "blocks_present": 1, "sealed": True}
+    assert info["bytes_on_disk"] == campaign["bytes"] > 256 * info["bytes_per_view"]
 
 
 def edit_split(world: Path, change: Callable[[dict[str, Any]], None]) -> None:

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,21 @@ import pytest
 import torch
 
 from fdbpl.cache_layout.reader import Reader, open_reader
+from fdbpl.cache_layout.seal import seal
+from fdbpl.cache_layout.soft_labels import NoSuchLabels
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import load_data
-from fdbpl.pipeline.labels_manifest import CLASS_LIST, class_columns
 from fdbpl.pipeline.loading.decoder import make_decoder
 from fdbpl.pipeline.optim import make_optimizer
+from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.student_run import gather
 from fdbpl.pipeline.students import StudentPlan, student_plans
-from fdbpl.pipeline.supervision import OnlineTeacher, StoredTeacher
-from fdbpl.pipeline.teach import image_root
+from fdbpl.pipeline.supervision import OnlineTeacher, StoredTeacher, stored_labels
+from fdbpl.pipeline.teach import CAMPAIGN, image_root, prepare_store, teach_block
 from fdbpl.pipeline.train import Ingredients, step
+from fdbpl.pipeline.values import Views
 from fdbpl.pipeline.windows import ComputedWindows, Pixels, StoredWindows, Windows
+from fdbpl.pipeline.workflow import Workflow
 
 StudentTable = Callable[..., dict[str, Any]]
 STEPS, BATCH = 20, 16
@@ -105,20 +110,81 @@ def test_stored_windows_are_the_policys_own(taught: RunConfig, reader: Reader) -
     assert np.array_equal(stored_flips, flips)
 
 
-def test_columns_are_found_by_name_in_any_order(taught: RunConfig, reader: Reader) -> None:
+def test_unknown_classes_are_refused(taught: RunConfig, reader: Reader) -> None:
     names = load_data(taught.data).class_names
-    stored = reader.class_list(CLASS_LIST)
-    assert class_columns(stored, [names[5], names[0]], "here").tolist() == [5, 0]
-    with pytest.raises(ValueError, match=r"1 of 2 classes .*'polka dot'"):
-        class_columns(stored, [names[0], "polka dot"], "here")
+    with pytest.raises(NoSuchLabels, match=r"class list 'all' lacks 1 of them: 'polka dot'"):
+        stored_labels(reader, [names[0], "polka dot"])
 
 
 def test_a_subset_out_of_order_reads_its_own_columns(taught: RunConfig, reader: Reader) -> None:
     names = load_data(taught.data).class_names
     teacher = StoredTeacher(reader, [names[3], names[1]], torch.device("cpu"))
-    from fdbpl.pipeline.values import Views
-
     ids = torch.tensor([2, 9])
     logits = teacher.targets(Views(image_ids_B=ids, seeds_B=torch.tensor([0, 3]), labels_B=ids)).teacher()
     expected = reader.read("teacher/logits", [2, 9], [0, 3])[:, [3, 1]]
     assert np.array_equal(logits.numpy(), expected.astype(np.float32))
+
+
+def store_of(taught: RunConfig, folder: Path, labels: tuple[str, ...], top_k: int) -> RunConfig:
+    """A sealed store of the same teacher and views, in these encodings."""
+    changes = {"path": folder / "store.zarr", "labels": labels, "top_k": top_k}
+    config = taught.model_copy(update={"store": taught.store.model_copy(update=changes), "student": ()})
+    store = prepare_store(config)
+    for block in store.missing_blocks(CAMPAIGN):
+        teach_block(config, block.id, lambda done, total: None)
+    seal(store.path, CAMPAIGN)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("labels", "top_k", "classes", "farthest"),
+    [
+        (("embedding",), 1, "base", 1e-3),
+        (("topk",), 32, "all", 1e-3),
+        # No bound: KDPL takes logarithms of the spread mass of 16 classes of 32; measured 3.5 %.
+        (("topk",), 16, "all", 5e-2),
+    ],
+)
+def test_online_and_cached_agree_from_any_encoding(
+    labels: tuple[str, ...],
+    top_k: int,
+    classes: str,
+    farthest: float,
+    taught: RunConfig,
+    tmp_path: Path,
+    make_config: Any,
+    student_table: StudentTable,
+) -> None:
+    stored = store_of(taught, tmp_path, labels, top_k)
+    config, plan = plan_of(stored, student_table(features="live", classes=classes), make_config)
+    data = load_data(config.data)
+    with open_reader(stored.store.path) as reader:
+        cached = gather(config, plan, data, reader)
+        online = gather(config, replace(plan, supervision="online"), data, reader)
+        assert isinstance(cached.supervision, StoredTeacher)
+        assert relative_difference(losses(cached, plan), losses(online, plan)) < farthest
+        bound = stored_labels(reader, cached.training.class_names).bound.probability
+        assert_close_on_kept_classes(cached, online, top_k if labels == ("topk",) else None, bound)
+
+
+def assert_close_on_kept_classes(cached: Ingredients, online: Ingredients, top_k: int | None, bound: float) -> None:
+    """Probabilities of the classes that the store keeps (all where None) are the online teacher's, to the bound; so
+    is the mass of all others together."""
+    ids = torch.from_numpy(cached.training.image_ids_M)
+    views = Views(image_ids_B=ids, seeds_B=torch.arange(len(ids)) % 4, labels_B=ids)
+    found, exact = (one.supervision.targets(views).teacher().double().softmax(dim=-1) for one in (cached, online))
+    kept = exact.topk(top_k or exact.shape[1], dim=-1).indices
+    slack = 1e-5  # of the teacher's own float32, in batches of another size
+    assert (found - exact).gather(-1, kept).abs().max() < bound + slack
+    others = [1 - probabilities.gather(-1, kept).sum(dim=-1) for probabilities in (found, exact)]
+    assert (others[0] - others[1]).abs().max() < bound + slack
+
+
+def test_topk_alone_is_refused_before_any_student_of_the_base_half_starts(
+    taught: RunConfig, tmp_path: Path, make_config: Any, student_table: StudentTable
+) -> None:
+    stored = store_of(taught, tmp_path, ("topk",), 16)
+    config = make_config(student=[student_table(features="live")]).model_copy(update={"store": stored.store})
+    with pytest.raises(NoSuchLabels, match=r"found 16 of the 32 names .*need not include those asked for"):
+        Workflow(config, Ui(quiet=True), command="fdbpl train").train()
+    assert not config.folder.exists()

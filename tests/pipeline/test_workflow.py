@@ -14,6 +14,7 @@ from safetensors import safe_open
 
 from fdbpl.cache_layout.errors import CacheError, ManifestMismatch, UnsealedStore
 from fdbpl.cache_layout.reader import open_reader
+from fdbpl.cache_layout.soft_labels import NoSuchLabels
 from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.errors import StageFailed
@@ -161,8 +162,9 @@ def test_a_store_of_other_class_names_is_refused_by_name(
     config = sharing_store(make_config(), taught)
     config = config.model_copy(update={"data": config.data.model_copy(update={"folder": tmp_path / "world"})})
     for refuse in (workflow(config).teach, workflow(config).features, workflow(config).train):
-        with pytest.raises(ValueError, match="scarlet circle"):
+        with pytest.raises(NoSuchLabels, match="lacks 1 of them: 'scarlet circle'"):
             refuse()
+    assert not config.folder.exists(), "no task was started"
 
 
 def test_a_student_refuses_a_store_that_is_not_sealed(make_config: MakeConfig) -> None:

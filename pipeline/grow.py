@@ -1,0 +1,122 @@
+"""Adding to a run's store what its config asks for and the store does not hold yet: images, crop seeds, class names.
+
+Nothing is computed twice and no file changes: new images and seeds become new blocks for the teacher's tasks, other
+class names a class list whose labels follow from the stored embeddings. The teacher must be the very one that made
+the store.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fdbpl.cache_layout.class_list import ClassList
+from fdbpl.cache_layout.errors import ManifestMismatch
+from fdbpl.cache_layout.grow import add_class_list, add_images, grow_campaign
+from fdbpl.cache_layout.manifest import canonical_json, differences, digest_of
+from fdbpl.cache_layout.reader import open_reader
+from fdbpl.cache_layout.soft_labels import NoSuchLabels
+from fdbpl.cache_layout.store import Store, open_store
+from fdbpl.pipeline.clip.backbone import load_backbone
+from fdbpl.pipeline.clip.zero_shot import text_classifier
+from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.datasets.data_set import DataSet
+from fdbpl.pipeline.datasets.scan import scan_images
+from fdbpl.pipeline.device import device_here
+from fdbpl.pipeline.supervision import stored_labels
+
+OnProgress = Callable[[int, int], None]
+CAMPAIGN = "teacher"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanting:
+    """What a store lacks for a run: paths of training images, its number of seeds where that is too small, and why it
+    has no labels for the run's class names."""
+
+    paths: tuple[str, ...] = ()
+    num_seeds: int | None = None
+    classes: NoSuchLabels | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.paths) or self.num_seeds is not None or self.classes is not None
+
+
+def wanting(store: Store, config: RunConfig, data: DataSet) -> Wanting:
+    """What a store lacks of the images, seeds and class names of a run. Reads the image index, no label."""
+    grid = store.campaign(CAMPAIGN).grid
+    known = set(store.images_of(grid).paths)
+    refusal: NoSuchLabels | None = None
+    with open_reader(store.path, allow_unsealed=True) as reader:
+        try:
+            stored_labels(reader, data.class_names)
+        except NoSuchLabels as error:
+            refusal = error
+    return Wanting(
+        paths=tuple(dict.fromkeys(path for path in data.train.paths if path not in known)),
+        num_seeds=grid.num_seeds if config.crops.seeds > grid.num_seeds else None,
+        classes=refusal,
+    )
+
+
+def refuse(store: Store, config: RunConfig, lacks: Wanting) -> None:
+    """Say what a store lacks and how it is added.
+
+    Raises:
+        NoSuchLabels: class names alone are wanting, and the store has no embeddings that they could be had from.
+        ValueError: whatever else is wanting.
+    """
+    if not lacks:
+        return
+    lines = [f"the store at {store.path} holds less than the config asks for:"]
+    if lacks.paths:
+        shown = ", ".join(lacks.paths[:3]) + (" …" if len(lacks.paths) > 3 else "")
+        lines.append(f"  training images: {len(lacks.paths)} are not in it ({shown})")
+    if lacks.num_seeds is not None:
+        lines.append(f"  crops.seeds: found {lacks.num_seeds} in it, expected {config.crops.seeds}")
+    if lacks.classes is not None:
+        lines += [f"  class names: {reason}" for reason in lacks.classes.reasons]
+    lines.append(
+        "add what is missing by `fdbpl teach CONFIG --grow` (what is there is kept), or use another store.path"
+    )
+    raise ValueError("\n".join(lines))
+
+
+def grow_store(
+    store: Store, config: RunConfig, data: DataSet, lacks: Wanting, on_progress: OnProgress | None = None
+) -> Store:
+    """Let the store's teacher campaign cover what was wanting, and add a class list; blocks are written by tasks.
+
+    Raises:
+        ManifestMismatch: the teacher at hand is not the one that made the store.
+        NoSuchLabels: class names without stored embeddings to have them from.
+        ValueError: seeds that would change a written block, bad images (all named).
+    """
+    grid = store.campaign(CAMPAIGN).grid
+    if lacks.num_seeds is not None:
+        grid = grid.grown(num_seeds=config.crops.seeds)
+    if lacks.classes is not None:
+        _add_classes(store, config, data, lacks.classes)
+    if lacks.paths:
+        labels = dict(zip(data.train.paths, data.train.labels, strict=True))
+        images = scan_images(data.root, lacks.paths, [labels[path] for path in lacks.paths], on_progress=on_progress)
+        grid = add_images(store, images).grown(num_seeds=grid.num_seeds)
+    return grow_campaign(open_store(store.path), CAMPAIGN, grid)
+
+
+def _add_classes(store: Store, config: RunConfig, data: DataSet, refusal: NoSuchLabels) -> None:
+    if "teacher/embedding" not in store.arrays:
+        raise refusal
+    teacher = load_backbone(config.teacher, device_here(config))
+    gaps = differences(store.manifest, {"teacher": teacher.identity()})
+    if gaps:
+        raise ManifestMismatch(str(store.path), gaps)
+    stated = canonical_json([list(data.class_names), list(config.teacher.templates)])
+    classifier_CD = text_classifier(teacher, data.class_names, config.teacher.templates)
+    add_class_list(
+        store,
+        ClassList(
+            name=f"names-{digest_of(stated.encode()).removeprefix('sha256:')[:12]}",
+            class_names=data.class_names,
+            templates=config.teacher.templates,
+            text_embedding_CD=classifier_CD.cpu().numpy(),
+        ),
+    )
