@@ -147,9 +147,10 @@ def test_a_store_of_other_settings_is_refused_field_by_field(
 
 def test_a_seed_beyond_the_store_is_refused(taught: RunConfig, make_config: MakeConfig) -> None:
     config = sharing_store(make_config(crops={"seeds": 5}), taught)
-    for refuse in (workflow(config).teach, workflow(config).train):
-        with pytest.raises(ValueError, match="found 5, expected at most 4"):
-            refuse()
+    with pytest.raises(ValueError, match=r"crops.seeds: found 4 in it, expected 5"):
+        workflow(config).teach()
+    with pytest.raises(ValueError, match="found 5, expected at most 4"):
+        workflow(config).train()
 
 
 def test_a_store_of_other_class_names_is_refused_by_name(
@@ -162,7 +163,7 @@ def test_a_store_of_other_class_names_is_refused_by_name(
     config = sharing_store(make_config(), taught)
     config = config.model_copy(update={"data": config.data.model_copy(update={"folder": tmp_path / "world"})})
     for refuse in (workflow(config).teach, workflow(config).features, workflow(config).train):
-        with pytest.raises(NoSuchLabels, match="lacks 1 of them: 'scarlet circle'"):
+        with pytest.raises((ValueError, NoSuchLabels), match="lacks 1 of them: 'scarlet circle'"):
             refuse()
     assert not config.folder.exists(), "no task was started"
 
