@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from fdbpl.cache_layout.store import FORMAT_VERSION
 from fdbpl.pipeline.bench.data import ROWS_DTYPE, Data
 from fdbpl.pipeline.bench.page_cache import files_below, flush
 from fdbpl.pipeline.bench.peers.peer import Peer
@@ -67,7 +68,7 @@ def build(peers: Sequence[Peer], folder: Path, on_progress: OnProgress) -> None:
             peer.build()
             flush(files_below([folder / name for name in names]))
             for name in names:
-                replace_json(_mark(folder / name), asdict(peer.data))
+                replace_json(_mark(folder / name), _stamp(peer.data))
     on_progress(len(peers), len(peers))
 
 
@@ -113,12 +114,17 @@ def _is_whole(path: Path, data: Data) -> bool:
         found = json.loads(_mark(path).read_text())
     except FileNotFoundError:
         return False
-    if found != asdict(data):
+    if found != _stamp(data):
         raise ValueError(
-            f"found {path} with rows of {found}, expected {asdict(data)}: "
+            f"found {path} with rows of {found}, expected {_stamp(data)}: "
             f"choose another --folder, or remove {path.parent}"
         )
     return path.exists()
+
+
+def _stamp(data: Data) -> dict[str, int]:
+    """What test data are made from: data of another stamp are not used."""
+    return {**asdict(data), "store_format": FORMAT_VERSION}
 
 
 def _mark(path: Path) -> Path:

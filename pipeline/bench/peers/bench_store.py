@@ -8,10 +8,10 @@ import numpy as np
 
 from fdbpl.cache_layout.array_spec import ArraySpec
 from fdbpl.cache_layout.class_list import ClassList
+from fdbpl.cache_layout.create import create_store
 from fdbpl.cache_layout.images import ImageIndex
 from fdbpl.cache_layout.manifest import Manifest
 from fdbpl.cache_layout.seal import seal
-from fdbpl.cache_layout.store import create_store
 from fdbpl.cache_layout.writer import write_block
 from fdbpl.pipeline.bench.data import Data
 

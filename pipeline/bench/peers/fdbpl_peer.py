@@ -28,7 +28,7 @@ class FdbplPeer(Peer):
 
     def open(self) -> None:
         self._reader = open_reader(self.folder / STORE)
-        self._reader.read(ARRAY, [], [])  # maps the files
+        self._reader.read(ARRAY, [], [])  # opens the array; its files are mapped as they are touched
 
     def close(self) -> None:
         if self._reader is not None:
