@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fdbpl.pipeline.bench.measurement import Measurement, Situation
-from fdbpl.pipeline.bench.page_cache import evict, files_below, resident_share, warm
+from fdbpl.pipeline.bench.page_cache import files_below, make_cold, resident_share, warm
 from fdbpl.pipeline.bench.parameters import BenchParameters
 from fdbpl.pipeline.bench.peers.peer import Peer
 from fdbpl.pipeline.bench.worker import Slice
@@ -57,7 +57,8 @@ class Measuring:
         for peer in self._peers:
             warm(self._files[peer.name])
             self._pool.call(len(self._pool), "open", peer.name)
-            self._pool.call(len(self._pool), "warm_up", peer.name, pattern, self._parameters.seconds)
+            if peer.warm_up_seconds > 0:
+                self._pool.call(len(self._pool), "warm_up", peer.name, pattern, peer.warm_up_seconds)
         yield
         for peer in self._peers:
             self._pool.call(len(self._pool), "close", peer.name)
@@ -92,8 +93,7 @@ class Measuring:
             rounds=parameters.rounds,
         )
         if situation.state == "cold":
-            evict(self._files[one.reader])
-            one.resident.append(resident_share(self._files[one.reader]))
+            one.resident.append(make_cold(self._files[one.reader]))
             self._pool.call(situation.processes, "open", one.reader)
         one.add(self._pool.call(situation.processes, "measure", one.reader, part))
         if situation.state == "cold":

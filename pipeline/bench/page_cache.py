@@ -11,12 +11,14 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 _CHUNK = 1 << 22
+_EVICTIONS, _SECONDS_BETWEEN_EVICTIONS = 10, 0.05
 _MAP_FAILED = ctypes.c_void_p(-1).value
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -51,8 +53,22 @@ def flush(files: Iterable[Path]) -> None:
             os.fsync(file.fileno())
 
 
+def make_cold(files: Sequence[Path]) -> float:
+    """Drop the files' pages; the share that stays, 0 where they are cold.
+
+    Pages that are still being read, by somebody's read-ahead, cannot be dropped: asked again a few times.
+    """
+    for _ in range(_EVICTIONS):
+        evict(files)
+        share = resident_share(files)
+        if share == 0:
+            break
+        time.sleep(_SECONDS_BETWEEN_EVICTIONS)
+    return share
+
+
 def evict(files: Iterable[Path]) -> None:
-    """Ask the kernel to drop the files' pages; `resident_share` tells whether it did."""
+    """Ask the kernel once to drop the files' pages; `resident_share` tells whether it did."""
     for path in files:
         with path.open("rb", buffering=0) as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -77,7 +77,7 @@ def _notes(measured: Sequence[Measurement]) -> list[str]:
         (
             "cold",
             lambda share: share > 0,
-            "pages stayed in memory after eviction: not cold, as on tmpfs or another map",
+            "pages stayed in memory after eviction: not cold, as on tmpfs, or under heavy load",
         ),
         ("warm", lambda share: share < 1, "pages did not stay in memory: not warm, too little memory"),
     ):

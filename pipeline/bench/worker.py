@@ -80,14 +80,14 @@ class Worker:
         self._peers[name].close()
 
     def warm_up(self, name: str, pattern: str, seconds: float) -> None:
-        """Read every row once, in order, or as many as the time allows: maps and caches are then as in a long run."""
-        if pattern == "plane":
-            steps: Iterable[Step] = ((seed,) for seed in range(self._data.num_seeds))
-        else:
+        """Read every plane, then for `random` all rows in order, while the time allows: maps and caches are full."""
+        planes = ((seed,) for seed in range(self._data.num_seeds))
+        times = _run(planes, self._reading(name, "plane"), _nothing, seconds, 1)
+        if pattern == "random" and sum(times) < seconds:
             starts = range(0, self._data.num_views - self._batch + 1, self._batch)
             views = (np.arange(start, start + self._batch) for start in starts)
-            steps = ((view // self._data.num_seeds, view % self._data.num_seeds) for view in views)
-        _run(steps, self._reading(name, pattern), _nothing, seconds, 1)
+            rows = ((view // self._data.num_seeds, view % self._data.num_seeds) for view in views)
+            _run(rows, self._reading(name, "random"), _nothing, seconds, 1)
 
     def measure(self, name: str, part: Slice) -> Timing:
         """Wait for the others, then read until the time is over."""

@@ -14,6 +14,7 @@ from fdbpl.pipeline.bench.peers.peer import Peer
 class FdbplPeer(Peer):
     name: ClassVar[str] = "fdbpl"
     package: ClassVar[str] = "fdbpl"
+    warm_up_seconds: ClassVar[float] = 60.0
     setting: ClassVar[str] = (
         "Reader.read and Reader.read_plane into the caller's buffer; cold: the next batch prefetched"
     )

@@ -22,6 +22,7 @@ class LmdbPeer(Peer):
     name: ClassVar[str] = "lmdb"
     package: ClassVar[str] = "lmdb"
     extra: ClassVar[str] = "fdbpl[bench]"
+    warm_up_seconds: ClassVar[float] = 60.0
     setting: ClassVar[str] = (
         "one value a view, keys in seed order, readahead=False, buffers=True; rows: get of each key, joined; planes: a "
         "cursor over the keys"

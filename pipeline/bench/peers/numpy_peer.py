@@ -25,6 +25,7 @@ _PIECE = 1 << 20  # one call of madvise reads no more than the device's limit, s
 class NumpyPeer(Peer):
     name: ClassVar[str] = "numpy"
     package: ClassVar[str] = "numpy"
+    warm_up_seconds: ClassVar[float] = 60.0
     setting: ClassVar[str] = (
         "the bound: np.take(mode='clip') over one map of [N*S, C] in image order, np.copyto of a plane of one map of "
         "[S, N, C]; MADV_RANDOM on the first; cold: the next batch by MADV_WILLNEED"

@@ -31,6 +31,8 @@ class Peer(Protocol):
     """What pip is asked for to get it."""
     setting: ClassVar[str]
     """How the library is used, in words."""
+    warm_up_seconds: ClassVar[float] = 1.0
+    """At most so long each process reads before it is timed warm; 0 where it keeps nothing."""
 
     folder: Path
     data: Data

@@ -21,6 +21,7 @@ _OVERHEAD = 5000  # of one file: the archive's headers, and the rounding to a fi
 class PicklePeer(Peer):
     name: ClassVar[str] = "torch-pickles"
     package: ClassVar[str] = "torch"
+    warm_up_seconds: ClassVar[float] = 0.0
     setting: ClassVar[str] = (
         "one torch.save file an image with the labels of all its crops; torch.load(weights_only=True)"
     )

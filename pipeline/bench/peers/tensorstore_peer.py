@@ -20,6 +20,7 @@ class TensorstorePeer(Peer):
     name: ClassVar[str] = "tensorstore"
     package: ClassVar[str] = "tensorstore"
     extra: ClassVar[str] = "fdbpl[bench]"
+    warm_up_seconds: ClassVar[float] = 60.0
     setting: ClassVar[str] = (
         "our store by the zarr3 driver; a cache_pool of twice the store's size in each process, at most 2 GiB; "
         "data rechecked at opening only; rows: one vectorised read; planes: written into the buffer; its own threads"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fdbpl.pipeline.bench.machine import file_system
-from fdbpl.pipeline.bench.page_cache import evict, files_below, flush, resident_share, warm
+from fdbpl.pipeline.bench.page_cache import files_below, flush, make_cold, resident_share, warm
 
 
 def test_files_can_be_made_warm_and_cold(tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_files_can_be_made_warm_and_cold(tmp_path: Path) -> None:
     flush(files)
     warm(files)
     assert resident_share(files) == 1.0
-    evict(files[:1])
+    assert make_cold(files[:1]) == 0.0
     assert resident_share(files[:1]) == 0.0
     assert resident_share(files) == 0.5
     warm(files)
