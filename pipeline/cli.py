@@ -171,9 +171,11 @@ def _overrides(set_: list[str] | None, cluster: str | None) -> tuple[str, ...]:
 
 def main() -> None:
     """Run the program; turns errors of known kinds into one message and an exit code."""
+    from fdbpl.pipeline.cli_bench import bench_app
     from fdbpl.pipeline.cli_cache import cache_app
     from fdbpl.pipeline.cli_world import world_app
 
+    app.add_typer(bench_app, name="bench")
     app.add_typer(cache_app, name="cache")
     app.add_typer(world_app, name="world")
     signal.signal(signal.SIGTERM, _interrupt)

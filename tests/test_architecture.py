@@ -14,12 +14,15 @@ FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.p
 
 # Heavy package -> the only places that may import it.
 HOMES = {
-    "zarr": ("cache_layout",),
+    "zarr": ("cache_layout", "pipeline/bench/peers/zarr_peer.py"),
     "numcodecs": ("cache_layout",),
     "submitit": ("slurm",),
     "triton": ("kernels",),
     "nvidia": ("pipeline/loading/dali_decoder.py",),
     "open_clip": ("pipeline/clip",),
+    "h5py": ("pipeline/bench/peers/h5py_peer.py",),
+    "lmdb": ("pipeline/bench/peers/lmdb_peer.py",),
+    "tensorstore": ("pipeline/bench/peers/tensorstore_peer.py",),
 }
 MAY_IMPORT = {
     "cache_layout": {"cache_layout"},

@@ -53,7 +53,19 @@ def test_init_writes_once(run: Run, tmp_path: Path) -> None:
 
 
 def test_every_command_has_help(run: Run) -> None:
-    for command in ("", "demo", "init", "doctor", "teach", "features", "train", "evaluate", "world make", "cache info"):
+    for command in (
+        "",
+        "demo",
+        "init",
+        "doctor",
+        "teach",
+        "features",
+        "train",
+        "evaluate",
+        "world make",
+        "cache info",
+        "bench cache",
+    ):
         answer = run(*command.split(), "--help")
         assert answer.returncode == 0, command
         assert "Usage" in answer.stdout

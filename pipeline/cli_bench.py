@@ -1,0 +1,115 @@
+"""`fdbpl bench …`: how fast stored labels are read, beside other ways to store them."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fdbpl.pipeline.cli import Json, emit
+from fdbpl.pipeline.exit_codes import FOUND_SOMETHING
+
+bench_app = typer.Typer(help="Measure how fast stored soft labels are read.", no_args_is_help=True)
+
+
+@bench_app.callback()
+def _group() -> None:
+    """Measure how fast stored soft labels are read."""
+
+
+@bench_app.command()
+def cache(
+    images: Annotated[int, typer.Option(help="images of the test data")] = 16384,
+    seeds: Annotated[int, typer.Option(help="crop seeds of an image")] = 16,
+    classes: Annotated[int, typer.Option(help="float16 values of a row")] = 1000,
+    batch: Annotated[int, typer.Option(help="random views of a batch")] = 256,
+    processes: Annotated[str, typer.Option(help="how many read at once, one measurement for each")] = "1,2,4,8",
+    states: Annotated[str, typer.Option(help="warm: files in memory; cold: evicted first")] = "warm,cold",
+    patterns: Annotated[str, typer.Option(help="random: any views; plane: all images of a seed")] = "random,plane",
+    readers: Annotated[str, typer.Option(help="names, separated by commas, or all")] = "all",
+    seconds: Annotated[float, typer.Option(help="for each reader in each measurement")] = 2.0,
+    folder: Annotated[
+        Path | None, typer.Option(help="where test data are put and kept (default: a temporary folder, removed)")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="gets results.json, results.csv and rates.svg")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="tell the bytes to be written and the free space")] = False,
+    json_: Json = False,
+) -> None:
+    """Read the same random labels by fdbpl, numpy, zarr-python, tensorstore, h5py, LMDB and torch pickles."""
+    from fdbpl.pipeline.bench.data import Data
+    from fdbpl.pipeline.bench.parameters import BenchParameters
+    from fdbpl.pipeline.bench.peers.all_peers import NAMES
+
+    parameters = BenchParameters(
+        data=Data(num_images=images, num_seeds=seeds, num_classes=classes),
+        readers=NAMES if readers == "all" else _words(readers),
+        patterns=_words(patterns),
+        states=_words(states),
+        processes=_numbers(processes),
+        batch=batch,
+        seconds=seconds,
+    )
+    if folder is not None:
+        _bench(parameters, folder, out, dry_run=dry_run, json_=json_)
+        return
+    with tempfile.TemporaryDirectory(prefix="fdbpl-bench-") as temporary:
+        _bench(parameters, Path(temporary), out, dry_run=dry_run, json_=json_)
+
+
+def _bench(parameters: Any, folder: Path, out: Path | None, *, dry_run: bool, json_: bool) -> None:
+    from fdbpl.pipeline.bench.output import write_results
+    from fdbpl.pipeline.bench.run import plan_bench, run_bench
+    from fdbpl.pipeline.progress import Ui
+
+    if dry_run:
+        plan = plan_bench(parameters, folder)
+        emit(plan, json_, _show_plan)
+        if not plan["fits"]:
+            raise typer.Exit(FOUND_SOMETHING)
+        return
+    results = run_bench(parameters, folder, Ui(quiet=json_))
+    if out is not None:
+        write_results(out, results)
+    emit(results, json_, _show)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(map(int, _words(text)))
+    except ValueError:
+        raise ValueError(f"--processes: found {text!r}, expected whole numbers separated by commas") from None
+
+
+def _show_plan(plan: dict[str, Any]) -> None:
+    for name, size in plan["formats"].items():
+        typer.echo(f"{size / 1e9:8.2f} GB  {name}")
+    fits = "it fits" if plan["fits"] else "it does not fit"
+    typer.echo(
+        f"{plan['bytes_to_write'] / 1e9:8.2f} GB to be written to {plan['folder']}, {plan['bytes_free'] / 1e9:.2f} GB "
+        f"free: {fits}; {plan['seconds_of_reading']:.0f} s of reading or more"
+    )
+    for one in plan["skipped"]:
+        typer.echo(f"{one['reader']} would be skipped: {one['reason']}; {one['install']}")
+
+
+def _show(results: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    from fdbpl.pipeline.bench.table import result_tables
+
+    console = Console(highlight=False)
+    for table in result_tables(results):
+        console.print(table)
+    if memory := results["memory"]:
+        console.print(
+            f"memory: {memory['processes']} processes that have read the whole store take {memory['ratio']:.3f} of its "
+            f"{memory['file_bytes'] / 1e6:.0f} MB together"
+        )
+    for one in results["skipped"]:
+        console.print(f"{one['reader']} was skipped: {one['reason']}; {one['install']}", markup=False)
+    for note in results["notes"]:
+        console.print(f"note: {note}")
