@@ -29,6 +29,16 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(building, ignore_errors=True)
 
 
+def free_place(path: str | Path, source: Path) -> Path:
+    """The path, absolute; ValueError where something is there, or where it lies inside `source`."""
+    place = Path(path).resolve()
+    if place.is_relative_to(source.resolve()):
+        raise ValueError(f"found {path}, inside {source}, expected a path outside of it")
+    if place.exists() and not (place.is_dir() and not any(place.iterdir())):
+        raise ValueError(f"found {path} already, expected a new path: remove it, or choose another")
+    return place
+
+
 def leftovers(path: Path) -> list[Path]:
     """The temporary folders of `path`: of processes that build it now, and of those that were killed."""
     prefix = f".{path.name}{TEMPORARY}"
