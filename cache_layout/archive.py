@@ -188,7 +188,11 @@ def _exported_part(
     if not 1 <= level <= 9:
         raise ValueError(f"level: found {level}, expected 1 to 9")
     store = open_store(source)
-    store.require_current()
+    if store.version != FORMAT_VERSION:
+        raise CacheError(
+            f"the store at {store.path}: found format version {store.version}, expected {FORMAT_VERSION} for an "
+            "archive: keep it as it is, or make it anew"
+        )
     return sealed_part(store, campaigns), free_place(out, store.path)
 
 
