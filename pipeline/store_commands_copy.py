@@ -47,7 +47,7 @@ def copy_to(
         _emit_plan(plan, json_)
         return
     ui = Ui(quiet=json_)
-    with _megabytes(ui, f"copying to {plan.target.parent}") as on_progress:
+    with _megabytes(ui, f"copying {store.name}") as on_progress:
         path = stage_store(
             store,
             folder,
@@ -78,7 +78,9 @@ def export(
     store: StorePath,
     out: Annotated[Path, typer.Argument(help="path of the archive, or with --top-k of the new store")],
     campaign: Campaigns = None,
-    level: Annotated[int, typer.Option(min=1, max=9, help="of compression: higher is smaller and slower")] = 3,
+    level: Annotated[
+        int, typer.Option(min=1, max=9, help="of compression: higher is a little smaller and much slower")
+    ] = 1,
     top_k: Annotated[
         int | None,
         typer.Option(help="write an ordinary store with the K largest logits of each view alone, not compressed"),
@@ -96,13 +98,13 @@ def export(
         if dry_run:
             _emit_plan(plan_topk(store, out, k=top_k, campaigns=campaign or ()), json_)
             return
-        with ui.bar(f"top {top_k} of {store}", "views") as on_views:
+        with ui.bar(f"top {top_k} of {store.name}", "views") as on_views:
             path = export_topk(store, out, k=top_k, campaigns=campaign or (), on_progress=on_views)
     else:
         if dry_run:
             _emit_plan(plan_export(store, out, campaigns=campaign, level=level), json_)
             return
-        with _megabytes(ui, f"exporting {store}") as on_progress:
+        with _megabytes(ui, f"exporting {store.name}") as on_progress:
             path = export_archive(store, out, campaigns=campaign, level=level, on_progress=on_progress)
     _emit_made(path, store, json_)
 
@@ -120,7 +122,7 @@ def import_(
     if dry_run:
         _emit_plan(plan_import(archive, store), json_)
         return
-    with _megabytes(Ui(quiet=json_), f"importing {archive}") as on_progress:
+    with _megabytes(Ui(quiet=json_), f"importing {archive.name}") as on_progress:
         path = import_archive(archive, store, on_progress=on_progress)
     _emit_made(path, archive, json_)
 

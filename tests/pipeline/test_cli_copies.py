@@ -36,7 +36,7 @@ def store(tmp_path: Path, run: Run) -> str:
     """A small sealed store in the test's folder: the two largest logits of the one that is kept of format 1."""
     answer = run("export", str(FORMAT_1), "store.zarr", "--top-k", "2")
     assert answer.returncode == 0, answer.stderr
-    assert "top 2 of" in answer.stderr and "50/50 views" in answer.stderr
+    assert "top 2 of store.zarr: 50/50 views" in answer.stderr
     assert answer.stdout.startswith(str(tmp_path / "store.zarr")) and "to 1)" in answer.stdout
     return "store.zarr"
 
@@ -80,6 +80,12 @@ def test_export_and_import(store: str, tmp_path: Path, run: Run) -> None:
     refused = run("import", "archive.zarr", "back.zarr", "--json")
     assert refused.returncode == 2
     assert "already" in json.loads(refused.stdout)["error"]
+
+
+def test_every_command_has_help(run: Run) -> None:
+    for command in ("copy-to", "diff", "export", "import"):
+        answer = run(command, "--help")
+        assert answer.returncode == 0 and "--json" in answer.stdout, command
 
 
 def test_diff_names_what_differs(store: str, tmp_path: Path, run: Run) -> None:
