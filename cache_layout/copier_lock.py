@@ -51,7 +51,7 @@ def _acquire(path: Path, wait_seconds: float, on_wait: Callable[[str], None] | N
     told = ""
     while True:
         descriptor = _open(path)
-        if _locked(descriptor):
+        if _locked(descriptor, path):
             if _has_name(descriptor, path):
                 return descriptor
             os.close(descriptor)
@@ -82,11 +82,14 @@ def _open(path: Path) -> int:
             raise error from None
 
 
-def _locked(descriptor: int) -> bool:
+def _locked(descriptor: int, path: Path) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        os.close(descriptor)
+        raise CacheError(f"{path}: no lock can be had ({error.strerror}): choose a folder on a local disk") from error
     return True
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,3 +30,20 @@ def sealed(tmp_path: Path) -> Path:
     path = tmp_path / "store"
     finish(path)
     return path
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with 1.5 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    answer = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1536k", "fdbpl-test", str(disk)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if answer.returncode:
+        pytest.skip(f"no file system can be mounted here: {answer.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 
 import pytest
 from store_example import content
 
+from fdbpl.cache_layout import copier_lock
 from fdbpl.cache_layout.copier_lock import one_at_a_time
 from fdbpl.cache_layout.errors import CacheError
 from fdbpl.cache_layout.staging import plan_staging, stage_store
@@ -40,15 +42,35 @@ def test_a_waiter_is_told_for_whom_and_takes_over(undisturbed, tmp_path):
     assert [found.name for found in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_lock_whose_name_was_removed_is_not_trusted(tmp_path):
-    """The name goes with its holder: who was waiting for it must not enter beside one who made it anew."""
+def test_a_lock_whose_name_went_is_not_trusted(tmp_path, monkeypatch):
+    """A waiter opens the file just before its holder removes the name: another may have made it anew since."""
     lock = tmp_path / ".lock"
-    order = []
+    really_open = copier_lock._open
+    opened = []
+
+    def open_too_early(path):
+        descriptor = really_open(path)
+        opened.append(descriptor)
+        if len(opened) == 1:
+            path.unlink()
+        return descriptor
+
+    monkeypatch.setattr(copier_lock, "_open", open_too_early)
     with one_at_a_time(lock, wait_seconds=0):
-        lock.unlink()
-        with one_at_a_time(lock, wait_seconds=0):
-            order.append("second")
-            with pytest.raises(CacheError), one_at_a_time(lock, wait_seconds=0):
-                order.append("third")
-    assert order == ["second"]
+        assert len(opened) == 2
+        assert lock.exists()
+        with pytest.raises(CacheError, match="held by process"), one_at_a_time(lock, wait_seconds=0):
+            pytest.fail("two at a time")
     assert not lock.exists()
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with (
+        pytest.raises(CacheError, match=r"no lock can be had .* local disk"),
+        one_at_a_time(tmp_path / "l", wait_seconds=0),
+    ):
+        pytest.fail("entered without a lock")

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import random
-import shutil
-import signal
 import subprocess
+import sys
 import tempfile
-import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import kill_copiers
 import numpy as np
 import pytest
 from store_example import content, make_classes, make_images, overwrite, read_everything, rows_of_block
@@ -98,28 +96,10 @@ def test_four_processes_make_one_copy(undisturbed, memory):
 
 
 def test_a_killed_copier_is_taken_over(undisturbed, memory):
-    """Killed until ten kills fell into a copy; the moments adapt themselves to the speed of the machine."""
-    moments = random.Random(0)
-    cut_off, tries, longest = 0, 0, 0.05
-    while cut_off < 10:
-        tries += 1
-        assert tries < 200, f"only {cut_off} kills fell into a copy"
-        folder = memory / f"{tries}"
-        child = os.fork()
-        if child == 0:
-            try:
-                stage_store(undisturbed, folder)
-            finally:
-                os._exit(0)
-        time.sleep(moments.uniform(0, longest))
-        os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-        cut_off += folder.is_dir() and any(".tmp-" in name for name in names_in(folder))
-        longest *= 1.1 if os.WIFSIGNALED(status) else 0.8
-        path = stage_store(undisturbed, folder, wait_seconds=0)
-        assert content(path) == content(undisturbed)
-        assert names_in(folder) == [path.name]
-        shutil.rmtree(folder)
+    script = [sys.executable, kill_copiers.__file__, "stage", undisturbed, undisturbed, memory, "10"]
+    result = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split()[0] == "10"
 
 
 @pytest.mark.parametrize("damage", ["bit", "length", "missing"])
@@ -155,29 +135,14 @@ def test_damaged_metadata_are_refused(sealed, tmp_path, name, says):
     assert not list((tmp_path).glob("node/*"))
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of its own with 1.5 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    answer = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1536k", "fdbpl-test", str(disk)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if answer.returncode:
-        pytest.skip(f"no file system can be mounted here: {answer.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
 def test_a_full_disk(undisturbed, small_disk, monkeypatch):
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(1280 << 10))
+    copied = []
     with pytest.raises(NoSpace, match=r"bytes are needed, [\d,]+ are free") as caught:
-        stage_store(undisturbed, small_disk)
+        stage_store(undisturbed, small_disk, on_progress=lambda *at: copied.append(at))
     assert caught.value.needed > caught.value.free > 0
+    assert not copied, "found out by trying"
     assert names_in(small_disk) == ["ballast"]
     # Full in mid-copy: the check before it sees room that another process takes.
     monkeypatch.setattr(staging, "require_space", lambda *_: None)
@@ -257,8 +222,8 @@ def test_only_a_copy_is_removed(sealed, tmp_path):
     path = stage_store(sealed, tmp_path / "node")
     plan = plan_staging(sealed, tmp_path / "node")
     assert plan.is_present and plan.target == path
-    (tmp_path / "link-to").symlink_to(path)
-    for wrong in (sealed, tmp_path / "node", tmp_path / "none", tmp_path / "link-to"):
+    (tmp_path / path.name).symlink_to(path)
+    for wrong in (sealed, tmp_path / "node", tmp_path / "none", tmp_path / path.name):
         with pytest.raises(ValueError, match="nothing is removed"):
             remove_copy(wrong)
     with open_reader(path) as reader:

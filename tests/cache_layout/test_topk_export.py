@@ -70,6 +70,11 @@ def test_encoding_by_hand():
     assert logsumexp[0] == np.float32(np.log(2 + np.exp(-1) + np.exp(-2)))
 
 
+def test_ties_by_class_number():
+    logits = np.tile(np.array([0, 5, 5, 5], np.float32), (2, 100))
+    assert encode_topk(logits, 90)[1].tolist() == [[n for n in range(400) if n % 4][:90]] * 2
+
+
 def test_many_classes_need_wider_numbers(tmp_path):
     logits = ArraySpec(name="teacher/logits", row_shape=(2**16 + 1,), dtype="float16")
     store = create_store(
