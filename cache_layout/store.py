@@ -34,6 +34,7 @@ from fdbpl.cache_layout.tables import (
 
 FORMAT_VERSION = 2
 ATTRIBUTE = "fdbpl"
+ARCHIVE = "fdbpl_archive"  # stands in its place in the root of a compressed archive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,9 +202,12 @@ def open_store(path: str | Path) -> Store:
     """Open a store; CacheError where there is none, of an unknown format version, or with a changed manifest."""
     path = Path(path).absolute()
     try:
-        fields = read_attributes(path).get(ATTRIBUTE)
+        attributes = read_attributes(path)
     except (FileNotFoundError, NotADirectoryError):
-        fields = None
+        attributes = {}
+    fields = attributes.get(ATTRIBUTE)
+    if fields is None and ARCHIVE in attributes:
+        raise CacheError(f"found a compressed archive at {path}: `fdbpl cache import {path} STORE` makes a store of it")
     if fields is None:
         raise CacheError(f"no store at {path}: `fdbpl teach CONFIG` makes one")
     try:

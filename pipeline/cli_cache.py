@@ -6,8 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from fdbpl.pipeline.cli import Json, emit
+from fdbpl.pipeline.store_commands_copy import register
 
 cache_app = typer.Typer(help="Look at a store of soft labels.", no_args_is_help=True)
+register(cache_app)
 
 
 @cache_app.callback()
