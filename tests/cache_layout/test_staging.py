@@ -73,12 +73,6 @@ def test_a_copy_is_the_store_and_is_made_once(undisturbed, tmp_path):
     assert names_in(tmp_path / "node") == [path.name]
 
 
-def stage_and_count(source, folder):
-    calls = []
-    path = stage_store(source, folder, on_progress=lambda *at: calls.append(at))
-    return path, bool(calls), path.stat().st_ino
-
-
 @pytest.fixture
 def memory(tmp_path):
     """A folder in memory where there is one, as a node has it: kills and races need no disk."""
@@ -88,7 +82,9 @@ def memory(tmp_path):
 
 def test_four_processes_make_one_copy(undisturbed, memory):
     with ProcessPoolExecutor(4, get_context("spawn")) as pool:
-        results = [task.result() for task in [pool.submit(stage_and_count, undisturbed, memory) for _ in range(4)]]
+        results = [
+            task.result() for task in [pool.submit(kill_copiers.stage_and_count, undisturbed, memory) for _ in range(4)]
+        ]
     assert len({(path, inode) for path, _, inode in results}) == 1
     assert sum(copied for _, copied, _ in results) == 1
     assert content(results[0][0]) == content(undisturbed)
