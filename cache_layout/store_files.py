@@ -20,7 +20,9 @@ class StoreFiles:
     """What is known of the files of a store that are no shards.
 
     `files` holds every file that belongs, `regenerable` the right bytes of those that may be written anew where
-    they are not right, `folders` those whose content cannot be judged. `campaigns` are the ones that could be read.
+    they are not right, `folders` those whose content cannot be judged. `campaigns` are the ones that could be
+    read, `lost_campaigns` the others.
+    Where not even one array has the root's blocks, `blocks_are_right` is false, and no shard can be judged.
     """
 
     store: Store
@@ -29,6 +31,8 @@ class StoreFiles:
     regenerable: dict[str, bytes] = field(default_factory=dict)
     campaigns: dict[str, Campaign] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    blocks_are_right: bool = True
+    lost_campaigns: list[str] = field(default_factory=list)
 
     def find(self, file: str, what: str) -> None:
         self.findings.append(Finding(kind=KIND, file=file, what=what))

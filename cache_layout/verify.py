@@ -18,19 +18,19 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from fdbpl.cache_layout.array_spec import ArraySpec
+from fdbpl.cache_layout.array_spec import RESERVED
 from fdbpl.cache_layout.blocks import Block
 from fdbpl.cache_layout.campaigns import Campaign
 from fdbpl.cache_layout.documents import METADATA
 from fdbpl.cache_layout.errors import CacheError, UnknownArray
 from fdbpl.cache_layout.findings import INCOMPLETE, Finding, Verification
 from fdbpl.cache_layout.findings import METADATA as METADATA_KIND
-from fdbpl.cache_layout.records import RecordTable, ShardRecord
+from fdbpl.cache_layout.records import RecordTable
 from fdbpl.cache_layout.store import Store, open_store
 from fdbpl.cache_layout.store_files import StoreFiles, text_of
 from fdbpl.cache_layout.verify_metadata import check_store_files
 from fdbpl.cache_layout.verify_names import other_names
-from fdbpl.cache_layout.verify_shard import Shard, Stopped, check_shard
+from fdbpl.cache_layout.verify_shard import Shard, Stopped, check_shard, shard_of
 from fdbpl.cache_layout.verify_state import VerifyState
 
 OnProgress = Callable[[int, int], None]
@@ -82,6 +82,8 @@ def verify(
         run.check(jobs or len(os.sched_getaffinity(0)))
         state.remove()
     strange, notes = other_names(path, files.files | work.files, files.folders, work.leftovers)
+    if files.lost_campaigns:  # whose arrays these may be
+        strange = [finding for finding in strange if finding.file.split("/")[0] in RESERVED]
     findings = [*files.findings, *work.findings, *run.findings, *strange]
     return Verification(
         store=str(path),
@@ -128,22 +130,19 @@ class _Work:
         return found
 
 
-def shard_of(campaign: Campaign, spec: ArraySpec, block: Block, record: Mapping[str, ShardRecord]) -> Shard:
-    return Shard(campaign=campaign.name, spec=spec, grid=campaign.grid, block=block, record=record[spec.name])
-
-
 def _work(store: Store, files: StoreFiles, campaigns: Sequence[str] | None) -> _Work:
-    broken = {folder.removeprefix("records/") for folder in files.folders}
     for name in campaigns or ():
-        if name not in files.campaigns and name not in broken:
+        if name not in files.campaigns and name not in files.lost_campaigns:
             raise UnknownArray(str(store.path), "campaign", name, sorted(files.campaigns))
     work = _Work()
+    if not files.blocks_are_right:
+        return work
     for name, campaign in files.campaigns.items():
         is_asked_for = campaigns is None or name in campaigns
         names = [spec.file_name(block) for block in campaign.grid.blocks() for spec in campaign.arrays]
         try:
             table = store.records(campaign)
-        except CacheError as error:
+        except (CacheError, OSError) as error:
             # The table's own fault is among the findings already; that the shards were not read is said as well.
             work.leftovers.update(names)
             what = f"{text_of(error)}; its {len(names)} files could not be checked"

@@ -16,7 +16,7 @@ from pathlib import Path
 from fdbpl.cache_layout.array_spec import ArraySpec
 from fdbpl.cache_layout.blocks import BlockGrid
 from fdbpl.cache_layout.build import check_metadata
-from fdbpl.cache_layout.campaigns import ATTRIBUTE, Campaign
+from fdbpl.cache_layout.campaigns import ATTRIBUTE, Campaign, load_campaign
 from fdbpl.cache_layout.documents import METADATA, document_bytes, read_attributes, read_document
 from fdbpl.cache_layout.errors import CacheError
 from fdbpl.cache_layout.flat_array import flat_files
@@ -25,6 +25,7 @@ from fdbpl.cache_layout.store import Store
 from fdbpl.cache_layout.store_files import StoreFiles, problem_of, text_of
 from fdbpl.cache_layout.tables import class_files, image_files, read_image_part, read_images
 
+_MOST_PLAIN_BYTES = 128
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
@@ -46,37 +47,47 @@ def check_store_files(store: Store) -> StoreFiles:
 
 def _check_campaigns(found: StoreFiles) -> None:
     """Every group below `records`: campaigns, and plain groups that their names are made of."""
-    root = found.store.path / "records"
     found.expect_group("records")
-    for folder in _folders(root):
-        name = folder.relative_to(root).as_posix()
-        file = f"records/{name}/{METADATA}"
-        try:
-            is_campaign = ATTRIBUTE in read_attributes(folder)
-        except (OSError, CacheError) as error:
-            is_campaign = next(folder.glob("_seal-*"), None) is not None or not any(_subfolders(folder))
-            if is_campaign:
-                found.files.add(file)
-                found.folders.add(f"records/{name}")
-                found.find(file, text_of(error))
-                continue
-        if not is_campaign:
+    for folder in _folders(found.store.path / "records"):
+        name = folder.relative_to(found.store.path / "records").as_posix()
+        if _is_plain_group(folder):
             found.expect_group(f"records/{name}")
-            continue
-        try:
-            campaign = found.store.campaign(name)
-        except CacheError as error:
-            found.files.add(file)
-            found.folders.add(f"records/{name}")
-            found.find(file, text_of(error))
-            continue
-        found.campaigns[name] = campaign
-        found.files.add(file) if found.store.version == 1 else found.expect(file, document_bytes(campaign.document()))
-        problem = _problem_of_growth(campaign)
-        if problem:
-            found.find(file, problem)
+        else:
+            _check_campaign(found, name)
     if not found.campaigns and not found.findings:
         found.find("records", "found no campaign, expected at least one")
+
+
+def _is_plain_group(folder: Path) -> bool:
+    """Whether a group is none of a campaign, even where its file is harmed: a campaign's is larger."""
+    try:
+        return ATTRIBUTE not in read_attributes(folder) and not _looks_like_campaign(folder)
+    except (OSError, CacheError):
+        return not _looks_like_campaign(folder)
+
+
+def _looks_like_campaign(folder: Path) -> bool:
+    path = folder / METADATA
+    has_large_file = path.is_file() and path.stat().st_size > _MOST_PLAIN_BYTES
+    return has_large_file or not _subfolders(folder) or next(folder.glob("_seal-*"), None) is not None
+
+
+def _check_campaign(found: StoreFiles, name: str) -> None:
+    file = f"records/{name}/{METADATA}"
+    found.files.add(file)
+    try:
+        campaign = load_campaign(found.store.path, name, found.store.manifest.fingerprint, found.store.blocks_json)
+    except (CacheError, OSError, KeyError) as error:
+        found.folders.add(f"records/{name}")
+        found.lost_campaigns.append(name)
+        found.find(file, "found no campaign" if isinstance(error, KeyError) else text_of(error))
+        return
+    found.campaigns[name] = campaign
+    content = document_bytes(campaign.document())
+    problem = problem_of(found.store.path / file, content) if found.store.version > 1 else ""
+    problem = problem or _problem_of_growth(campaign)
+    if problem:
+        found.find(file, problem)
 
 
 def _problem_of_growth(campaign: Campaign) -> str:
@@ -126,11 +137,14 @@ def _check_arrays(found: StoreFiles) -> None:
         return
     wanted = {f"{spec.name}/{METADATA}": _array_document(found.store, spec, campaign) for campaign, spec in owners}
     fits = [problem_of(found.store.path / file, content) == "" for file, content in wanted.items()]
-    blocks_are_right = any(fits) or any(_sizes_fit(found.store, campaign) for campaign in found.campaigns.values())
-    if wanted and not blocks_are_right:
-        found.find(METADATA, f"no array has the blocks that the root states, {dict(found.store.blocks_json)}")
+    found.blocks_are_right = any(fits) or any(_sizes_fit(found.store, each) for each in found.campaigns.values())
+    if wanted and not found.blocks_are_right:
+        stated = dict(found.store.blocks_json)
+        found.find(METADATA, f"no array has the blocks that the root states, {stated}; no shard could be checked")
+        found.folders |= {spec.name for _, spec in owners}
+        return
     for file, content in wanted.items():
-        found.expect(file, content, regenerable=blocks_are_right)
+        found.expect(file, content, regenerable=True)
 
 
 def _array_document(store: Store, spec: ArraySpec, campaign: Campaign) -> bytes:

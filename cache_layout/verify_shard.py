@@ -25,8 +25,9 @@ import numpy.typing as npt
 
 from fdbpl.cache_layout.array_spec import ArraySpec
 from fdbpl.cache_layout.blocks import Block, BlockGrid
+from fdbpl.cache_layout.campaigns import Campaign
 from fdbpl.cache_layout.findings import DAMAGED, MISSING, NOT_FINITE, NOT_UNIT, SIZE, SWAPPED, Finding, named
-from fdbpl.cache_layout.records import ShardRecord
+from fdbpl.cache_layout.records import BlockRecord, ShardRecord
 from fdbpl.cache_layout.shard import CRC_BYTES, decode_index, index_bytes, plane_stride
 from fdbpl.cache_layout.verify_values import RowCheck, bad_rows, row_check
 
@@ -69,6 +70,11 @@ class Shard:
             seeds=tuple(seeds),
             images=(images[0], images[-1]) if seeds else (),
         )
+
+
+def shard_of(campaign: Campaign, spec: ArraySpec, block: Block, record: BlockRecord) -> Shard:
+    """The file of one array and block of a campaign."""
+    return Shard(campaign=campaign.name, spec=spec, grid=campaign.grid, block=block, record=record[spec.name])
 
 
 class Stopped(Exception):

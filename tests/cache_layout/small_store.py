@@ -23,9 +23,12 @@ from fdbpl.cache_layout.store import Store, open_store
 from fdbpl.cache_layout.writer import write_block
 
 SPECS = {
-    "t": (ArraySpec(name="t/flip", row_shape=(), dtype="bool"), ArraySpec(name="t/embedding", row_shape=(2,), dtype="float16")),
+    "t": (
+        ArraySpec(name="t/flip", row_shape=(), dtype="bool"),
+        ArraySpec(name="t/embedding", row_shape=(2,), dtype="float16"),
+    ),
     "s": (ArraySpec(name="s/embedding", row_shape=(2,), dtype="float16"),),
-}  # fmt: skip
+}
 NUM_SEEDS = 2
 
 
