@@ -21,7 +21,7 @@ from typing import Any
 from fdbpl.cache_layout.blocks import Block
 from fdbpl.cache_layout.campaigns import Campaign, save_campaign
 from fdbpl.cache_layout.errors import CacheError
-from fdbpl.cache_layout.files import sync_folder, write_file
+from fdbpl.cache_layout.files import TEMPORARY, sync_folder, write_file
 from fdbpl.cache_layout.findings import FOREIGN, NOT_UNIT, Finding, Verification
 from fdbpl.cache_layout.records import RecordTable
 from fdbpl.cache_layout.store import Store, open_store
@@ -192,6 +192,9 @@ def _can_be_rewritten(store: Store, files: StoreFiles, name: str) -> bool:
 
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob(f"{TEMPORARY}*"):  # of a repair that was killed; sealing does not look here
+        if leftover.is_file():
+            leftover.unlink()
     write_file(path, content)
 
 

@@ -20,7 +20,7 @@ from fdbpl.cache_layout.array_spec import ArraySpec
 from fdbpl.cache_layout.findings import NOT_FINITE, NOT_UNIT
 
 EMBEDDING = "embedding"
-_CHUNK_VALUES = 1 << 16
+_CHUNK_VALUES = 1 << 17  # smaller ones cost more calls, larger ones leave the cache
 RowCheck = Callable[[npt.NDArray[np.uint8]], bool]
 """Whether all rows of a piece (their bytes, whole rows) are fine."""
 

@@ -62,7 +62,7 @@ def _read_report(path: Path) -> Verification:
 
 def show_verification(report: dict[str, Any]) -> None:
     """A table of all findings, and a line that sums up."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     if report["findings"]:
         table = Table(title=report["store"])
         table.add_column("finding", no_wrap=True)
@@ -95,7 +95,7 @@ def _details(finding: dict[str, Any]) -> str:
 
 def show_repair(result: dict[str, Any]) -> None:
     """What was withdrawn, removed, written anew and left, and the next command."""
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     would = "would be " if result["dry_run"] else ""
     for name, ids in result["withdrawn"].items():
         console.print(f"campaign {name}: {len(ids)} blocks {would}withdrawn: {', '.join(ids)}")
