@@ -89,7 +89,7 @@ def main(folder: Path, gigabytes: float) -> None:
         "verify, 2 jobs, cold": (True, lambda: verify(path, jobs=2)),
         "verify without norms, 1 job, warm": (False, lambda: verify(path, jobs=1, unit_norm=False)),
     }
-    best = {name: (1e9, 1e9) for name in ways}
+    best = dict.fromkeys(ways, (1000000000.0, 1000000000.0))
     for _ in range(3):
         for name, (cold, act) in ways.items():
             if cold:

@@ -13,9 +13,11 @@ from store_example import arguments, content, finish, overwrite, resume, rows_of
 from test_kills import every_moment
 from test_verify import forge
 
+from fdbpl.cache_layout.array_spec import ArraySpec
 from fdbpl.cache_layout.create import create_store
 from fdbpl.cache_layout.errors import CacheError, UnsealedStore
 from fdbpl.cache_layout.findings import Finding, Verification
+from fdbpl.cache_layout.grow import add_campaign
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.cache_layout.repair import repair
 from fdbpl.cache_layout.seal import seal
@@ -115,6 +117,8 @@ def test_repair_cut_off_at_every_step(tmp_path, monkeypatch, undisturbed):
         if gone:
             with pytest.raises(UnsealedStore):
                 open_reader(path)
+        missing = {block.id for block in open_store(path).missing_blocks("teacher")}
+        assert set(open_store(path).campaign("teacher").withdrawn) <= missing, "an old done-record vouches for it"
         again = report if moments % 2 else check(path)
         repair(path, again)
         assert {block.id for block in open_store(path).missing_blocks("teacher")} == {"0.0", "1.0", "2.1"}
@@ -254,6 +258,19 @@ def test_a_campaigns_group_is_never_made_a_plain_one(sealed):
     before = content(sealed)
     done = repair(sealed, check(sealed))
     assert [left.file for left in done.left] == ["records/teacher/zarr.json"] and done.rewritten == ()
+    assert content(sealed) == before
+
+
+def test_a_campaign_above_another_is_never_made_a_plain_group(sealed):
+    for name in ("student", "student/x"):
+        spec = ArraySpec(name=f"{name.replace('/', '-')}/embedding", row_shape=(2,), dtype="float16")
+        add_campaign(open_store(sealed), name, [spec])
+    assert check(sealed).is_sound
+    path = sealed / "records/student/zarr.json"
+    overwrite(path, path.read_bytes().replace(b"fdbpl_campaign", b"fdbpl_campaigm"))
+    before = content(sealed)
+    done = repair(sealed, check(sealed))
+    assert [left.file for left in done.left] == ["records/student/zarr.json"] and done.rewritten == ()
     assert content(sealed) == before
 
 

@@ -391,29 +391,61 @@ def test_threads_find_the_same(sealed, monkeypatch):
         verify(sealed, unit_norm=False, jobs=3, on_progress=interrupt)
 
 
-def forge(path: Path, array: str, change) -> None:
-    """Let a foreign writer change the first file of an array: records and seals are made to fit."""
+def forge_file(path: Path, array: str, change, crcs_of=lambda old, data: old) -> None:
+    """Let a foreign writer change the bytes of an array's first file: records and seals are made to fit."""
     store = open_store(path)
     name = next(name for name, specs in store.campaigns.items() if any(spec.name == array for spec in specs))
     campaign = store.campaign(name)
     table = store.records(campaign)
-    blocks = list(campaign.grid.blocks())
-    block = blocks[0]
-    spec = next(spec for spec in campaign.arrays if spec.name == array)
-    file = path / spec.file_name(block)
+    block = campaign.grid.block(0, 0)
+    file = path / store.arrays[array].file_name(block)
     data = bytearray(file.read_bytes())
-    plane_bytes = campaign.grid.images_per_block * spec.row_bytes
-    values = np.frombuffer(data, spec.numpy_dtype, plane_bytes // spec.numpy_dtype.itemsize).copy()
-    change(values)
-    data[:plane_bytes] = values.tobytes()
-    data[plane_bytes : plane_bytes + 4] = crc32c(bytes(data[:plane_bytes]))
+    change(data)
     overwrite(file, data)
     old = table.get(block)
-    crcs = (int.from_bytes(crc32c(bytes(data[:plane_bytes])), "little"), *old[array].plane_crc32c[1:])
     found_now = record_of(file)
+    crcs = crcs_of(old[array].plane_crc32c, data)
     table.put(block, {**old, array: ShardRecord(size=found_now.size, sha256=found_now.sha256, plane_crc32c=crcs)})
     shutil.rmtree(path / f"records/{name}/{campaign.seals[0].table}")
     save_campaign(path, _closed(store, replace(campaign, seals=()), table))
+
+
+def forge(path: Path, array: str, change) -> None:
+    """Let a foreign writer change the values of an array's first plane."""
+    store = open_store(path)
+    spec = store.arrays[array]
+    plane_bytes = store.grid.images_per_block * spec.row_bytes
+
+    def change_plane(data):
+        values = np.frombuffer(data, spec.numpy_dtype, plane_bytes // spec.numpy_dtype.itemsize).copy()
+        change(values)
+        data[:plane_bytes] = values.tobytes()
+        data[plane_bytes : plane_bytes + 4] = crc32c(bytes(data[:plane_bytes]))
+
+    def crcs_of(old, data):
+        return (int.from_bytes(crc32c(bytes(data[:plane_bytes])), "little"), *old[1:])
+
+    forge_file(path, array, change_plane, crcs_of)
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [([0, 36], "lie over one another"), ([2**64 - 1] * 2, "lacks a plane"), ([0, 35], "that is not a plane")],
+)
+def test_an_index_of_a_foreign_writer_that_does_not_fit(sealed, entry, says):
+    """The second plane, of 4 rows of 8 bytes and a checksum, has another entry than ours."""
+    forge_file(sealed, "crop/flip", lambda data: None)
+    assert found(sealed) == []
+
+    def change(data):
+        index = np.frombuffer(data[-36:-4], "<u8").copy()
+        index[2:] = np.array(entry, "<u8") if entry[0] else [index[0], index[1] - (36 - entry[1])]
+        data[-36:] = index.tobytes() + crc32c(index.tobytes())
+
+    forge_file(sealed, "crop/flip", change)
+    finding = one(sealed)
+    assert (finding.kind, finding.file, finding.views) == ("damaged", "crop/flip/c.0.0", 8)
+    assert "its bytes are the recorded ones" in finding.what and says in finding.what
 
 
 def test_nan_of_a_foreign_writer(sealed):
