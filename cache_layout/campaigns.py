@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,12 @@ def _checked(folder: Path, campaign: Campaign, fingerprint: str) -> Campaign:
         if digest != seal.digest:
             raise _changed(folder, f"seal {number}", digest, seal.digest)
         previous = digest
+    grids = [*(seal.grid for seal in campaign.seals), campaign.grid]
+    for before, after in pairwise(grids):
+        if not after.covers(before):
+            raise ValueError(f"found the grid {after}, expected one that covers {before}, which is sealed")
+    for block_id in campaign.withdrawn:
+        campaign.grid.block(*map(int, block_id.split(".")))
     return campaign
 
 

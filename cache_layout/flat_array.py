@@ -68,7 +68,10 @@ def _read_chunk(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt
 def _read_with_zarr(folder: Path) -> npt.NDArray[Any]:
     import zarr  # slow to import, and only needed for arrays that another program wrote
 
-    return np.asarray(zarr.open_array(str(folder), mode="r")[...])
+    try:
+        return np.asarray(zarr.open_array(str(folder), mode="r")[...])
+    except Exception as error:  # of metadata that are damaged, zarr-python raises whatever comes of it
+        raise ValueError(f"{folder.name}: cannot be read as a Zarr array: {error!r}") from error
 
 
 def _document(shape: tuple[int, ...], dtype: np.dtype[Any]) -> dict[str, Any]:

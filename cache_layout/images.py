@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from pathlib import PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
@@ -116,8 +115,8 @@ def _frozen(
 
 
 def _check_path(path: str, number: int) -> None:
-    parsed = PurePosixPath(path)
-    if not path or parsed.is_absolute() or ".." in parsed.parts or "\0" in path:
+    # Plain string methods: making a path object of each takes longer than reading the whole index.
+    if not path or path.startswith("/") or ".." in path.split("/") or "\0" in path:
         raise ValueError(f"image {number}: found the path {path!r}, expected a relative path without '..'")
 
 

@@ -82,12 +82,16 @@ class MappedRange:
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE | _MAP_FIXED
         _mmap(self._address + start, round_to_pages(size), _PROT_NONE, flags, -1, "an address range")
 
-    def will_need(self, start: int, length: int) -> None:
-        """Ask the kernel to read these bytes in the background."""
-        first = start - start % PAGE_BYTES
-        for piece in range(first, start + length, ADVICE_BYTES):
-            size = min(ADVICE_BYTES, start + length - piece)
-            _check(_libc.madvise(self._address + piece, size, mmap.MADV_WILLNEED), "madvise")
+    def will_need(self, starts: npt.NDArray[np.int64], length: int) -> None:
+        """Ask the kernel to read `length` bytes from each of these positions in the background.
+
+        Costs a call for each, and for each megabyte.
+        """
+        advise, address = _libc.madvise, self._address
+        for start in starts.tolist():
+            stop = start + length
+            for piece in range(start - start % PAGE_BYTES, stop, ADVICE_BYTES):
+                _check(advise(address + piece, min(ADVICE_BYTES, stop - piece), mmap.MADV_WILLNEED), "madvise")
 
 
 def round_to_pages(num_bytes: int) -> int:

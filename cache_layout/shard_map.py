@@ -113,18 +113,17 @@ class ShardMap:
             ready_S = (self.starts.reshape(self.positions_GS.shape) >= 0).all(axis=0)
             self.seed_starts[:] = np.where(ready_S, self._seeds_S, _ABSENT)
 
-    def is_written(self, image_block: int, seed: int) -> bool:
-        """Whether a plane's file has a record."""
-        return bool(self._size_GJ[image_block, seed // self._grid.seeds_per_block] != NO_FILE)
+    def is_written(self, block: Block) -> bool:
+        """Whether a block's file has a record."""
+        return bool(self._size_GJ[block.image_block, block.seed_block] != NO_FILE)
 
-    def will_need(self, start: int, num_bytes: int) -> None:
-        """Ask the kernel to read mapped bytes in the background."""
-        self._range.will_need(start, num_bytes)
+    def have_files(self, blocks: Iterable[Block]) -> None:
+        """Map the files of blocks, at most `limit`, without looking at their planes. Errors as of `have`."""
+        self._have_files({(block.image_block, block.seed_block) for block in blocks})
 
-    def have_mapped(self, image_block: int, seed: int) -> int:
-        """Map a plane's file without looking at the plane; the plane's first byte. Errors as of `have`."""
-        self._have_files({(image_block, seed // self._grid.seeds_per_block)})
-        return int(self.positions_GS[image_block, seed])
+    def will_need(self, starts: npt.NDArray[np.int64], num_bytes: int) -> None:
+        """Ask the kernel to read so many bytes from each of these positions in mapped files, in the background."""
+        self._range.will_need(starts, num_bytes)
 
     def _have_files(self, blocks: set[tuple[int, int]]) -> None:
         """Map files, all named that cannot be; the ones mapped first make room where it is needed."""

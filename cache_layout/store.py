@@ -153,7 +153,7 @@ class Store:
         if campaign.legacy_records is not None:
             return campaign.legacy_records
         table = RecordTable.empty(campaign.grid, [spec.name for spec in campaign.arrays])
-        for places, columns in self._sealed_tables(campaign):
+        for places, columns in self.sealed_tables(campaign):
             table.enter(places, columns)
         for block in self._withdrawn(campaign):
             table.drop(block)
@@ -176,7 +176,12 @@ class Store:
                 "it: it can be read as it is; make it anew to extend it"
             )
 
-    def _sealed_tables(self, campaign: Campaign) -> Iterator[tuple[Places, dict[str, Any]]]:
+    def sealed_tables(self, campaign: Campaign) -> Iterator[tuple[Places, dict[str, Any]]]:
+        """Of each seal in turn, the blocks that it added and the columns of their table, read and checked.
+
+        Raises:
+            DamagedFile: a table that is missing, changed, or of other blocks.
+        """
         before: BlockGrid | None = None
         for seal in campaign.seals:
             folder = group_folder(self.path, campaign.name) / seal.table
@@ -184,10 +189,17 @@ class Store:
                 columns = {name: read_flat(folder / name) for name in TABLE_ARRAYS}
             except ValueError as error:
                 raise DamagedFile(str(self.path), [f"{folder.relative_to(self.path)}: {error}"]) from error
+            where = folder.relative_to(self.path)
             if columns_digest(columns) != seal.table_digest:
-                where = f"{folder.relative_to(self.path)}: found digest {columns_digest(columns)}"
-                raise DamagedFile(str(self.path), [f"{where}, expected {seal.table_digest}"])
-            yield seal.grid.places(beyond=before), columns
+                found = columns_digest(columns)
+                raise DamagedFile(str(self.path), [f"{where}: found digest {found}, expected {seal.table_digest}"])
+            places = seal.grid.places(beyond=before)
+            shape = (len(places[0]), len(campaign.arrays))
+            shapes = [shape, (*shape, 32), (*shape, seal.grid.seeds_per_block)]
+            if [columns[name].shape for name in TABLE_ARRAYS] != shapes:
+                found_shapes = [columns[name].shape for name in TABLE_ARRAYS]
+                raise DamagedFile(str(self.path), [f"{where}: found shapes {found_shapes}, expected {shapes}"])
+            yield places, columns
             before = seal.grid
 
     def _withdrawn(self, campaign: Campaign) -> set[Block]:

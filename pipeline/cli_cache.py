@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from fdbpl.pipeline.cli import Json, emit
+from fdbpl.pipeline.exit_codes import FOUND_SOMETHING
 from fdbpl.pipeline.store_commands_copy import register
 
 cache_app = typer.Typer(help="Look at a store of soft labels.", no_args_is_help=True)
@@ -26,6 +27,67 @@ def info(
     from fdbpl.pipeline.store_info import store_info
 
     emit(store_info(store), json_, _show)
+
+
+Store = Annotated[Path, typer.Argument(help="the Zarr store")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="files read at once (default: one for each processor)")]
+NoUnitNorm = Annotated[bool, typer.Option("--no-unit-norm", help="embeddings need not have norm 1")]
+
+
+@cache_app.command()
+def verify(
+    store: Store,
+    jobs: Jobs = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="read again what a check that was cut off found good")] = False,
+    no_unit_norm: NoUnitNorm = False,
+    campaign: Annotated[
+        list[str] | None, typer.Option(help="check the shards of this one only; may be repeated")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Read every byte of a store and say what is not as it should be. Exit code 1 where anything is harmed."""
+    from fdbpl.pipeline.progress import Ui
+    from fdbpl.pipeline.store_commands_verify import run_verify, show_verification
+
+    ui = Ui(quiet=json_)
+    result = run_verify(store, ui, campaigns=campaign, jobs=jobs, fresh=fresh, unit_norm=not no_unit_norm)
+    emit(result, json_, show_verification)
+    if not result["is_sound"]:
+        raise typer.Exit(FOUND_SOMETHING)
+
+
+@cache_app.command()
+def repair(
+    store: Store,
+    from_report: Annotated[
+        Path | None, typer.Option(help="what `verify --json` printed, in place of a check now")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done, and do nothing")] = False,
+    jobs: Jobs = None,
+    no_unit_norm: NoUnitNorm = False,
+    json_: Json = False,
+) -> None:
+    """Withdraw the harmed blocks, so that `fdbpl teach` or `fdbpl features` writes them again."""
+    from fdbpl.pipeline.progress import Ui
+    from fdbpl.pipeline.store_commands_verify import run_repair, show_repair
+
+    ui = Ui(quiet=json_)
+    result = run_repair(store, ui, from_report=from_report, dry_run=dry_run, jobs=jobs, unit_norm=not no_unit_norm)
+    emit(result, json_, show_repair)
+    if result["left"]:
+        raise typer.Exit(FOUND_SOMETHING)
+
+
+@cache_app.command()
+def seal(
+    store: Store,
+    campaign: Annotated[str | None, typer.Option(help="this one only (default: all)")] = None,
+    json_: Json = False,
+) -> None:
+    """Check the new files of a store against their done-records, and close it."""
+    from fdbpl.pipeline.store_commands_verify import run_seal, show_seal
+
+    emit(run_seal(store, campaign), json_, show_seal)
 
 
 def _show(facts: dict[str, Any]) -> None:
