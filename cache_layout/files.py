@@ -21,8 +21,8 @@ from typing import Any
 
 TEMPORARY = ".tmp-"
 READ_ONLY = 0o444
-# Large, aligned writes leave large pages in the system's cache, which maps of the file then use.
-WRITE_BYTES = 8 << 20
+# Large writes at multiples of their size leave large pages in the system's cache, which maps of the file then use.
+WRITE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,12 +104,29 @@ def _write(path: Path, pieces: Iterable[Any]) -> FileRecord:
 def _write_pieces(path: Path, pieces: Iterable[Any]) -> FileRecord:
     digest = hashlib.sha256()
     size = 0
-    with path.open("xb", buffering=WRITE_BYTES) as file:
-        for piece in pieces:
-            file.write(piece)
-            digest.update(piece)
-            size += len(piece)
-        file.flush()
+    with path.open("xb", buffering=0) as file:
+        for part in _in_large_parts(pieces):
+            digest.update(part)
+            size += len(part)
+            while part:
+                part = part[file.write(part) :]
         os.fchmod(file.fileno(), READ_ONLY)
         os.fsync(file.fileno())
     return FileRecord(size=size, sha256=digest.hexdigest())
+
+
+def _in_large_parts(pieces: Iterable[Any]) -> Iterator[memoryview]:
+    """The bytes of all pieces in parts of `WRITE_BYTES`, the last one shorter; each is used before the next."""
+    buffer = memoryview(bytearray(WRITE_BYTES))
+    filled = 0
+    for piece in pieces:
+        rest = memoryview(piece).cast("B")
+        while rest:
+            count = min(len(rest), WRITE_BYTES - filled)
+            buffer[filled : filled + count] = rest[:count]
+            filled, rest = filled + count, rest[count:]
+            if filled == WRITE_BYTES:
+                yield buffer
+                filled = 0
+    if filled:
+        yield buffer[:filled]
