@@ -114,8 +114,9 @@ class Campaign:
         }
 
     def document(self) -> dict[str, Any]:
-        """The whole metadata of the campaign's group."""
-        return group_document({ATTRIBUTE: self.to_json()})
+        """The whole metadata of the campaign's group, with a digest over all of it."""
+        fields = self.to_json()
+        return group_document({ATTRIBUTE: {**fields, "digest": digest_of(canonical_json(fields).encode())}})
 
 
 def group_folder(store: Path, name: str) -> Path:
@@ -157,7 +158,12 @@ def load_campaign(store: Path, name: str, fingerprint: str, blocks: Mapping[str,
     try:
         if "num_images" in blocks:
             return _load_legacy(folder, name, fields, fingerprint, blocks)
-        return _checked(folder, _parse(name, fields, blocks), fingerprint)
+        campaign = _checked(folder, _parse(name, fields, blocks), fingerprint)
+        stated = {key: value for key, value in fields.items() if key != "digest"}
+        digest = digest_of(canonical_json(stated).encode())
+        if digest != fields["digest"]:
+            raise _changed(folder, "fields", digest, fields["digest"])
+        return campaign
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise CacheError(
             f"{folder}/{METADATA}: found no campaign of this format ({error!r}); restore it, or make the store anew"

@@ -13,7 +13,8 @@ from typing import Any
 from fdbpl.cache_layout.array_spec import ArraySpec
 from fdbpl.cache_layout.blocks import BlockGrid
 from fdbpl.cache_layout.campaigns import campaign_names
-from fdbpl.cache_layout.errors import ManifestMismatch, UnknownArray, UnsealedStore
+from fdbpl.cache_layout.errors import DamagedFile, ManifestMismatch, UnknownArray, UnsealedStore
+from fdbpl.cache_layout.images import ImageIndex
 from fdbpl.cache_layout.manifest import differences
 from fdbpl.cache_layout.records import RecordTable
 from fdbpl.cache_layout.store import Store, open_store
@@ -58,6 +59,17 @@ class Readable:
         grids = [grid for name in self.campaigns or self._grids if (grid := self._grids[name]) is not None]
         fewest_images = min((grid.image_counts for grid in grids), key=len)
         return replace(grids[0], image_counts=fewest_images, num_seeds=min(grid.num_seeds for grid in grids))
+
+    def images(self) -> ImageIndex:
+        """The index of the images of `grid`; DamagedFile where it is not the one that the seals vouch for."""
+        found = self.store.image_digests(len(self.grid.image_counts))
+        for campaign in {id(owner): owner for owner in self._owners.values()}.values():
+            for seal in campaign.seals:
+                for number, (digest, expected) in enumerate(zip(found, seal.images, strict=False)):
+                    if digest != expected:
+                        told = f"images/{number}: found digest {digest}, expected {expected}, as sealed"
+                        raise DamagedFile(str(self.store.path), [told])
+        return self.store.images_of(self.grid)
 
     def spec(self, array: str) -> ArraySpec:
         """An array by name; UnknownArray where there is none."""

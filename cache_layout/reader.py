@@ -85,7 +85,7 @@ class Reader:
     @cached_property
     def images(self) -> ImageIndex:
         """The index of the images that all of the campaigns asked for have."""
-        return self._store.images_of(self._readable.grid)
+        return self._readable.images()
 
     @property
     def num_images(self) -> int:

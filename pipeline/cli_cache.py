@@ -1,4 +1,4 @@
-"""`fdbpl cache …`: looking at stores."""
+"""`fdbpl cache …`: looking at stores, checking and mending them; copies and archives are registered beside."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,13 +9,13 @@ from fdbpl.pipeline.cli import Json, emit
 from fdbpl.pipeline.exit_codes import FOUND_SOMETHING
 from fdbpl.pipeline.store_commands_copy import register
 
-cache_app = typer.Typer(help="Look at a store of soft labels.", no_args_is_help=True)
+cache_app = typer.Typer(help="Look at, check, mend, copy and archive a store of soft labels.", no_args_is_help=True)
 register(cache_app)
 
 
 @cache_app.callback()
 def _group() -> None:
-    """Look at a store of soft labels."""
+    """Look at, check, mend, copy and archive a store of soft labels."""
 
 
 @cache_app.command()
@@ -106,7 +106,8 @@ def _show(facts: dict[str, Any]) -> None:
     console.print(table)
     for name, campaign in facts["campaigns"].items():
         state = "sealed" if campaign["sealed"] else "not sealed"
-        console.print(f"{name}: {campaign['blocks_present']} of {campaign['blocks']} blocks, {state}")
+        seals = f" {campaign['seals']} times" if campaign["seals"] > 1 else ""
+        console.print(f"{name}: {campaign['blocks_present']} of {campaign['blocks']} blocks, {state}{seals}")
     for encoding, bound in facts["labels"].items():
         console.print(f"{encoding}: {bound}", highlight=False)
     console.print(

@@ -28,6 +28,9 @@ class DataConfig(Section):
     images: str = Field("images", description="folder of the images, inside `folder`")
     split: str = Field(description="file with the train, val and test lists, inside `folder`")
     template: str = Field("a photo of a {}.", description="hand-written prompt of the zero-shot rows")
+    digests: bool = Field(
+        True, description="tie labels to the bytes of the image files by sha256; false: to their paths and sizes"
+    )
 
 
 class ModelConfig(Section):

@@ -97,7 +97,13 @@ def grow_store(
         _add_classes(store, config, data, lacks.classes)
     if lacks.paths:
         labels = dict(zip(data.train.paths, data.train.labels, strict=True))
-        images = scan_images(data.root, lacks.paths, [labels[path] for path in lacks.paths], on_progress=on_progress)
+        images = scan_images(
+            data.root,
+            lacks.paths,
+            [labels[path] for path in lacks.paths],
+            on_progress=on_progress,
+            digests=store.manifest.fields["images"]["file_digests"] == "sha256",
+        )
         grid = add_images(store, images).grown(num_seeds=grid.num_seeds)
     return grow_campaign(open_store(store.path), CAMPAIGN, grid)
 

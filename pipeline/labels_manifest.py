@@ -50,7 +50,11 @@ def full_manifest(
             "decoder": decoder_identity(decoder, planned_device(config)),
             "crops": stated["crops"] | {"size": teacher.image_size},
             # Those that the store was made with; what is added later is vouched for by its seal.
-            "images": {"list": data.train.digest, "content": images.digest},
+            "images": {
+                "list": data.train.digest,
+                "content": images.digest,
+                "file_digests": "sha256" if config.data.digests else "skipped",
+            },
             "classes": {CLASS_LIST: stated["classes"][CLASS_LIST] | {"names": names_digest(data.class_names)}},
             "logits": "scale * cosine, less the largest of the view",
             "labels": encodings_written(config),

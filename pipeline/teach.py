@@ -74,7 +74,9 @@ def prepare_store(
         return store
     check_encodings(config, data)
     teacher = load_backbone(config.teacher, device_here(config))
-    images = scan_images(data.root, data.train.paths, data.train.labels, on_progress=on_progress)
+    images = scan_images(
+        data.root, data.train.paths, data.train.labels, on_progress=on_progress, digests=config.data.digests
+    )
     decoder = make_decoder(decoder_name(config), device="cpu")
     classifier_CD = text_classifier(teacher, data.class_names, config.teacher.templates)
     return create_store(

@@ -58,7 +58,8 @@ class Pixels:
         """`numbers_N` says what people call image n of the index, where that is a part of a data set."""
         self._decoder, self._root, self._images, self._windows = decoder, root, images, windows
         self._numbers_N = np.arange(len(images)) if numbers_N is None else numbers_N
-        self._checked_N = np.zeros(len(images), dtype=bool)
+        # Digests that were skipped on request are zeros: there is nothing to compare with.
+        self._checked_N = np.asarray(images.digests_N32.any(axis=1) == 0)
 
     def __call__(self, images_B: np.ndarray, seeds_B: np.ndarray, size: int) -> Tensor:
         """Raises UnreadableImage, with the image's number in the data set; also where its file has changed."""

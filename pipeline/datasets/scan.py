@@ -46,6 +46,7 @@ def scan_images(
     *,
     on_progress: Callable[[int, int], None] | None = None,
     num_threads: int = 8,
+    digests: bool = True,
 ) -> ImageIndex:
     """Read the header and the digest of each file, and decode its data.
 
@@ -55,6 +56,7 @@ def scan_images(
         labels: The class of each.
         on_progress: Called with (done, total) after each thousand files, and at the end.
         num_threads: How many files are read at once.
+        digests: Whether the digests are computed; zeros stand for those that are not.
 
     Returns:
         The index: sizes_N2 int32 (height, width), digests_N32 uint8 (sha256 of the bytes), labels_N int32.
@@ -79,7 +81,8 @@ def scan_images(
         except UnreadableImage as error:
             return error
         sizes_N2[index] = file.height, file.width
-        digests_N32[index] = np.frombuffer(hashlib.sha256(file.data).digest(), dtype=np.uint8)
+        if digests:
+            digests_N32[index] = np.frombuffer(hashlib.sha256(file.data).digest(), dtype=np.uint8)
         return None
 
     with ThreadPoolExecutor(num_threads) as pool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from store_example import SPECS, arguments, overwrite, rows_of, rows_of_block
+from store_example import SPECS, arguments, make_images, overwrite, rows_of, rows_of_block
 
 from fdbpl.cache_layout.array_spec import ArraySpec
 from fdbpl.cache_layout.create import create_store
@@ -18,6 +20,7 @@ from fdbpl.cache_layout.mapping import MappedRange
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.cache_layout.shard import crc32c
 from fdbpl.cache_layout.store import open_store
+from fdbpl.cache_layout.tables import put_images
 from fdbpl.cache_layout.writer import write_block
 
 # Newer Pythons warn of every fork beside threads; zarr-python keeps some, and resets them in the child.
@@ -150,3 +153,11 @@ def test_a_limit_on_address_space_is_reported():
             os._exit(0 if fine else 1)
         os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_an_image_index_that_the_seal_does_not_vouch_for(sealed):
+    """Whole in itself, and of other images."""
+    shutil.rmtree(sealed / "images/0")
+    put_images(sealed / "images/0", replace(make_images(), labels_N=np.zeros(10, int)))
+    with open_reader(sealed) as reader, pytest.raises(DamagedFile, match=r"images/0: found digest .*, as sealed"):
+        _ = reader.images

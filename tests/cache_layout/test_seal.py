@@ -44,7 +44,7 @@ def test_a_sealed_store_is_a_clean_zarr_hierarchy(sealed):
         group = zarr.open_group(str(sealed), mode="r")
         names = sorted(name for name, _ in group.members(max_depth=None))
     fields = group["records/teacher"].attrs["fdbpl_campaign"]
-    assert fields.keys() == {"arrays", "manifest", "grid", "withdrawn", "seals"}
+    assert fields.keys() == {"arrays", "manifest", "grid", "withdrawn", "seals", "digest"}
     assert [entry["files"] for entry in fields["seals"]] == [36]
     table = fields["seals"][0]["table"]
     assert names == [
@@ -165,6 +165,16 @@ def test_a_seal_changed_by_hand_is_refused(sealed):
     document["attributes"]["fdbpl_campaign"]["seals"][0]["bytes"] += 1
     overwrite(path, json.dumps(document).encode())
     with pytest.raises(CacheError, match=r"found seal 0 with digest .* expected"):
+        open_store(sealed).campaign("teacher")
+
+
+def test_how_far_a_campaign_shall_reach_is_not_changed_by_hand(sealed):
+    """Four seeds more look like a growth that nobody asked for."""
+    path = sealed / "records/teacher/zarr.json"
+    document = json.loads(path.read_bytes())
+    document["attributes"]["fdbpl_campaign"]["grid"]["num_seeds"] = 9
+    overwrite(path, json.dumps(document).encode())
+    with pytest.raises(CacheError, match=r"found fields with digest .* expected"):
         open_store(sealed).campaign("teacher")
 
 

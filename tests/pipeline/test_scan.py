@@ -72,3 +72,10 @@ def test_what_the_caller_got_wrong(tmp_path: Path) -> None:
         scan_images(tmp_path, ["a.jpg", "b.jpg"], [0])
     with pytest.raises(ValueError, match=r"there is no folder .*/nowhere"):
         scan_images(tmp_path / "nowhere", ["a.jpg"], [0])
+
+
+def test_digests_are_skipped_on_request(tmp_path: Path) -> None:
+    paths = write_images(tmp_path, 3)
+    with_digests, without = (scan_images(tmp_path, paths, [0, 1, 2], digests=wanted) for wanted in (True, False))
+    assert with_digests.digests_N32.any(axis=1).all() and not without.digests_N32.any()
+    assert with_digests.sizes_N2.tolist() == without.sizes_N2.tolist()
