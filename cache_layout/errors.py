@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fdbpl.cache_layout.manifest import Difference
 
+MEND = "`fdbpl cache verify STORE` finds all that is damaged, `fdbpl cache repair STORE` lets it be computed again"
 FINISH = "to compute what is missing, run again what writes it: `fdbpl teach CONFIG` or `fdbpl features CONFIG`"
 
 
@@ -76,7 +77,7 @@ class DamagedFile(CacheError):
         self.problems = tuple(problems)
 
     def __str__(self) -> str:
-        return _listed(f"the store at {self.path} is damaged", self.problems, FINISH)
+        return _listed(f"the store at {self.path} is damaged", self.problems, MEND)
 
 
 class NotFinite(CacheError):

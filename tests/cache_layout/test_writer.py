@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import logging
+import multiprocessing
 import stat
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +116,15 @@ def test_a_finished_block_keeps_its_bytes_against_another_result(tmp_path, caplo
         write_block(store, "teacher", block, rows)
     assert "block 0.0 of campaign teacher was finished by another attempt" in caplog.text
     assert content(store.path) == before
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+def test_writers_of_the_same_blocks_at_once_are_harmless(tmp_path, undisturbed, start_method):
+    path = tmp_path / "store"
+    with ProcessPoolExecutor(4, multiprocessing.get_context(start_method)) as pool:
+        list(pool.map(resume, [path] * 8))
+    seal(path)
+    assert content(path) == content(undisturbed)
 
 
 def test_a_sealed_block_takes_the_same_bytes_only(sealed):
