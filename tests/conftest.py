@@ -9,6 +9,22 @@ from typing import Any
 
 import pytest
 
+TOLD = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Says a number that a test tried, such as its kills, at the end of the run."""
+    return request.config.stash.setdefault(TOLD, []).append
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    told = config.stash.get(TOLD, [])
+    if told:
+        terminalreporter.section("numbers tried")
+        for line in told:
+            terminalreporter.write_line(line)
+
 
 def load_by_path(path: Path) -> Any:
     """A module beside the tests. The tests are no package, so it is imported by its place."""

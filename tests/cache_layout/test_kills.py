@@ -23,7 +23,7 @@ from fdbpl.cache_layout.writer import write_block
 NUM_KILLS = 200
 
 
-def test_kill_9_at_random_moments(tmp_path, undisturbed):
+def test_kill_9_at_random_moments(tmp_path, undisturbed, tell):
     started = time.perf_counter()
     finish(tmp_path / "timed")
     longest = 1.3 * (time.perf_counter() - started)
@@ -37,7 +37,7 @@ def test_kill_9_at_random_moments(tmp_path, undisturbed):
     for number in range(stores):
         assert content(folder / f"store-{number}") == content(undisturbed)
     assert sorted(path.name for path in folder.iterdir()) == sorted(f"store-{n}" for n in range(stores))
-    print(f"{kills} kills, {stores} stores compared")
+    tell(f"{kills} kills, {stores} stores compared")
 
 
 class Died(BaseException):

@@ -63,7 +63,7 @@ def flip_all(path: Path, share: int, num_shares: int, bits: tuple[int, ...] = ()
 
 
 @pytest.mark.slow
-def test_one_bit_of_every_byte_of_every_file(tmp_path):
+def test_one_bit_of_every_byte_of_every_file(tmp_path, tell):
     build(tmp_path / "0")
     shares = len(os.sched_getaffinity(0))
     for share in range(1, shares):
@@ -73,7 +73,7 @@ def test_one_bit_of_every_byte_of_every_file(tmp_path):
         results = pool.starmap(flip_all, [(tmp_path / f"{share}", share, shares) for share in range(shares)])
     flips, found = (sum(result[at] for result in results) for at in (0, 1))
     faults = [fault for result in results for fault in result[2]]
-    print(f"{flips} flips, {found} found")
+    tell(f"{flips} flips, {found} found")
     assert not faults, "\n".join(faults[:20])
     assert flips == found == total
     assert not verify(tmp_path / "0").findings

@@ -33,7 +33,9 @@ def whole_pass(config: RunConfig) -> None:
 
 
 @pytest.mark.slow
-def test_twenty_kills_leave_the_same_store(make_config: Callable[..., RunConfig], tmp_path: Path) -> None:
+def test_twenty_kills_leave_the_same_store(
+    make_config: Callable[..., RunConfig], tmp_path: Path, tell: Callable[[str], None]
+) -> None:
     def config_in(name: str) -> RunConfig:
         config = make_config(store={"images_per_block": 16, "seeds_per_block": 2})
         store = config.store.model_copy(update={"path": tmp_path / name / "store.zarr"})
@@ -62,8 +64,6 @@ def test_twenty_kills_leave_the_same_store(make_config: Callable[..., RunConfig]
         leftovers += any(".tmp" in name for name in files_of(killed.store.path))
     missing = len(open_store(killed.store.path).missing_blocks(CAMPAIGN))
     whole_pass(killed)
-    print(
-        f"\n{KILLS} kills, {during} during the pass, {leftovers} left a temporary file; {missing} blocks were missing"
-    )
+    tell(f"\n{KILLS} kills, {during} during the pass, {leftovers} left a temporary file; {missing} blocks were missing")
     assert during == KILLS
     assert files_of(killed.store.path) == files_of(undisturbed.store.path)
