@@ -61,7 +61,7 @@ def export_archive(
     sweep_dead(out)
     with full_disk_told(out.parent, estimate), whole_folder(out) as building:
         _put_archive_metadata(part, building, level)
-        total, done = _total(part), 0
+        total, done = part.num_bytes, 0
         for shard, array in _with_arrays(part, building, "w"):
             array.write(shard, checked_rows(part.store.path, shard))
             done += shard.record.size
@@ -79,12 +79,12 @@ def import_archive(archive: str | Path, target: str | Path, *, on_progress: OnPr
         NoSpace: the disk is too small or full; nothing is left there.
     """
     part, target = _imported_part(archive, target)
-    needed = _needed_bytes(part)
+    needed = part.disk_bytes()
     require_space(target.parent, needed)
     sweep_dead(target)
     with full_disk_told(target.parent, needed), whole_folder(target) as building:
         put_metadata(part, building)
-        total, done = _total(part), 0
+        total, done = part.num_bytes, 0
         for shard, array in _with_arrays(part, part.store.path, "r"):
             _rebuild(array.read(shard), shard, building, part.store.path)
             done += shard.record.size
@@ -99,16 +99,18 @@ def plan_export(
 ) -> Plan:
     """What `export_archive` would write, estimated from one plane of each array. Errors as of that."""
     part, out = _exported_part(source, out, campaigns, level)
-    files = sum(1 for _ in part.shards())
     free = free_bytes(out.parent)
-    return Plan(target=out, num_files=files, num_bytes=_estimate(part, level), free_bytes=free, is_estimate=True)
+    return Plan(
+        target=out, num_files=part.num_files, num_bytes=_estimate(part, level), free_bytes=free, is_estimate=True
+    )
 
 
 def plan_import(archive: str | Path, target: str | Path) -> Plan:
     """What `import_archive` would write. Errors as of that."""
     part, target = _imported_part(archive, target)
-    files = sum(1 for _ in part.shards())
-    return Plan(target=target, num_files=files, num_bytes=_needed_bytes(part), free_bytes=free_bytes(target.parent))
+    return Plan(
+        target=target, num_files=part.num_files, num_bytes=part.disk_bytes(), free_bytes=free_bytes(target.parent)
+    )
 
 
 def open_archive(path: str | Path) -> Store:
@@ -199,14 +201,6 @@ def _exported_part(
 def _imported_part(archive: str | Path, target: str | Path) -> tuple[SealedPart, Path]:
     store = open_archive(archive)
     return sealed_part(store), free_place(target, store.path)
-
-
-def _total(part: SealedPart) -> int:
-    return sum(shard.record.size for shard in part.shards())
-
-
-def _needed_bytes(part: SealedPart) -> int:
-    return part.metadata_bytes() + sum(bytes_on_disk(shard.record.size) for shard in part.shards())
 
 
 def _estimate(part: SealedPart, level: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,10 +21,11 @@ from fdbpl.cache_layout.documents import (
     replace_document,
 )
 from fdbpl.cache_layout.errors import CacheError
-from fdbpl.cache_layout.files import sync_folder, sync_tree, temporary_name
+from fdbpl.cache_layout.files import sync_tree, temporary_name
 from fdbpl.cache_layout.images import ImageIndex
 from fdbpl.cache_layout.manifest import all_differences
 from fdbpl.cache_layout.tables import put_class_list, put_images
+from fdbpl.cache_layout.whole_folder import rename_folder, whole_folder
 
 
 def build_store(
@@ -37,9 +37,7 @@ def build_store(
     grid: BlockGrid,
 ) -> None:
     """Build a store beside `path` and rename it; where another process was first, that one's store stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    building = path.parent / f".{path.name}{temporary_name()}"
-    try:
+    with whole_folder(path) as building:
         put_document(building, document)
         for folder in ("images", "classes", "records"):
             put_document(building / folder, group_document())
@@ -51,10 +49,6 @@ def build_store(
             group = group_folder(building, name)
             put_groups_above(building, group)
             put_document(group, Campaign(name=name, arrays=tuple(specs), grid=grid).document())
-        sync_tree(building)
-        rename_folder(building, path)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
 
 
 def put_arrays(root: Path, specs: Sequence[ArraySpec], grid: BlockGrid) -> None:
@@ -101,16 +95,6 @@ def widen_array(store: Path, spec: ArraySpec, grid: BlockGrid) -> None:
     """Let the array's metadata reach as far as `grid`; nothing where it does already."""
     if read_document(store / spec.name).get("shape") != list(spec.shape(grid)):
         replace_document(store / spec.name, spec.document(grid))
-
-
-def rename_folder(source: Path, target: Path) -> None:
-    """Rename a folder; where another one has taken the name first, that one stays."""
-    try:
-        source.rename(target)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-    sync_folder(target.parent)
 
 
 def _is_longer(found: Any, expected: list[int]) -> bool:

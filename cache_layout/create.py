@@ -16,6 +16,7 @@ from fdbpl.cache_layout.errors import ManifestMismatch
 from fdbpl.cache_layout.images import ImageIndex
 from fdbpl.cache_layout.manifest import ABSENT, Difference, Manifest, all_differences, differences
 from fdbpl.cache_layout.store import Store, open_store, root_document
+from fdbpl.cache_layout.whole_folder import is_occupied
 
 
 def create_store(
@@ -54,7 +55,7 @@ def create_store(
         seeds_per_block=seeds_per_block,
     )
     check_campaigns(campaigns)
-    if not _is_occupied(path):
+    if not is_occupied(path):
         blocks = {"images_per_block": images_per_block, "seeds_per_block": seeds_per_block}
         build_store(path, root_document(manifest, blocks), images, class_lists, campaigns, grid)
     store = open_store(path)
@@ -65,11 +66,6 @@ def create_store(
     if gaps:
         raise ManifestMismatch(str(path), gaps)
     return store
-
-
-def _is_occupied(path: Path) -> bool:
-    """Whether there is anything but an empty folder."""
-    return path.exists() and not (path.is_dir() and not any(path.iterdir()))
 
 
 def _extent_differences(store: Store, grid: BlockGrid, images: ImageIndex) -> list[Difference]:

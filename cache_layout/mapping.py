@@ -12,6 +12,7 @@ import ctypes
 import mmap
 import os
 import resource
+import threading
 import weakref
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ HUGE_PAGE_BYTES = 2 << 20
 ADVICE_BYTES = 1 << 20
 _PROT_NONE, _MAP_FIXED, _MAP_NORESERVE = 0, 0x10, 0x4000  # Linux's; Python does not name them all
 _MAP_FAILED = ctypes.c_void_p(-1).value
+
+_LEAST_FILES = 16
+_reserved = [0]
+_reserving = threading.RLock()  # collecting garbage under it may end an owner's life
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
@@ -46,7 +51,21 @@ def most_files() -> int:
     Half of the limit is left to others: libraries, allocators, other readers.
     """
     limit = _map_limit()
-    return max(16, int(limit) // 4) if limit.isdigit() else 16_000
+    return max(_LEAST_FILES, int(limit) // 4) if limit.isdigit() else 16_000
+
+
+def reserve_files(owner: object, wanted: int) -> int:
+    """How many files `owner` may hold mapped, of the process's share, until it is gone; a few in any case."""
+    with _reserving:
+        granted = max(_LEAST_FILES, min(wanted, most_files() - _reserved[0]))
+        _reserved[0] += granted
+    weakref.finalize(owner, _give_back, granted).atexit = False
+    return granted
+
+
+def _give_back(count: int) -> None:
+    with _reserving:
+        _reserved[0] -= count
 
 
 class MappedRange:

@@ -41,7 +41,7 @@ class Readable:
         seals: Mapping[str, str | None] | None = None,
     ) -> None:
         found = {name: store.campaign(name) for name in campaign_names(store.path)}
-        self.store, self.allow_unsealed = store, allow_unsealed
+        self.store, self.allow_unsealed, self._found = store, allow_unsealed, found
         self.campaigns = tuple(found) if campaigns is None else tuple(campaigns)
         self.specs = {spec.name: spec for campaign in found.values() for spec in campaign.arrays}
         self._owners = {spec.name: campaign for campaign in found.values() for spec in campaign.arrays}
@@ -63,7 +63,7 @@ class Readable:
     def images(self) -> ImageIndex:
         """The index of the images of `grid`; DamagedFile where it is not the one that the seals vouch for."""
         found = self.store.image_digests(len(self.grid.image_counts))
-        for campaign in {id(owner): owner for owner in self._owners.values()}.values():
+        for campaign in self._found.values():
             for seal in campaign.seals:
                 for number, (digest, expected) in enumerate(zip(found, seal.images, strict=False)):
                     if digest != expected:

@@ -79,6 +79,20 @@ class SealedPart:
                     name = spec.file_name(block)
                     yield ShardFile(name=name, spec=spec, block=block, grid=campaign.grid, record=record[spec.name])
 
+    @property
+    def num_files(self) -> int:
+        """Shard files."""
+        return sum(campaign.grid.num_blocks * len(campaign.arrays) for campaign in self.campaigns.values())
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all shard files."""
+        return sum(shard.record.size for shard in self.shards())
+
+    def disk_bytes(self) -> int:
+        """Room that a copy of all of it takes."""
+        return self.metadata_bytes() + sum(bytes_on_disk(shard.record.size) for shard in self.shards())
+
     def documents(self) -> Iterator[tuple[str, bytes]]:
         """The metadata of the groups, by the path inside the store: the root first, then campaigns and groups."""
         yield METADATA, self._bytes(METADATA, self.store.document)

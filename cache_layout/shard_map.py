@@ -29,7 +29,7 @@ from fdbpl.cache_layout.array_spec import ArraySpec
 from fdbpl.cache_layout.blocks import Block, BlockGrid
 from fdbpl.cache_layout.build import check_metadata
 from fdbpl.cache_layout.errors import DamagedFile, MissingBlocks
-from fdbpl.cache_layout.mapping import HUGE_PAGE_BYTES, PAGE_BYTES, MappedRange, most_files
+from fdbpl.cache_layout.mapping import HUGE_PAGE_BYTES, PAGE_BYTES, MappedRange, reserve_files
 from fdbpl.cache_layout.records import NO_FILE, RecordTable
 from fdbpl.cache_layout.shard import CRC_BYTES, crc32c, decode_index, index_bytes, plane_stride
 
@@ -68,7 +68,7 @@ class ShardMap:
         self._slot_bytes = _slot_bytes(int(self._size_GJ.max()), spec.row_bytes, grid.num_blocks)
         self._range = MappedRange(self._slot_bytes * grid.num_blocks)
         self._mapped: dict[tuple[int, int], None] = {}  # in the order of mapping
-        self.limit = most_files()
+        self.limit = reserve_files(self, grid.num_blocks)
         self.lock = threading.RLock()
         self.positions_GS = np.full((grid.num_image_blocks, grid.num_seeds), _ABSENT, np.int64)
         self.starts = np.full(grid.num_image_blocks * grid.num_seeds, _ABSENT, np.int64)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fdbpl.cache_layout.copier_lock import one_at_a_time
 from fdbpl.cache_layout.copy_files import OnProgress, copy_shards, put_metadata
-from fdbpl.cache_layout.disk_space import Plan, bytes_on_disk, free_bytes, full_disk_told, require_space
+from fdbpl.cache_layout.disk_space import Plan, free_bytes, full_disk_told, require_space
 from fdbpl.cache_layout.errors import CacheError
 from fdbpl.cache_layout.files import temporary_name
 from fdbpl.cache_layout.sealed_part import SealedPart, sealed_part
@@ -67,8 +67,8 @@ def plan_staging(source: str | Path, folder: str | Path, *, campaigns: Sequence[
     part, target = _part_and_target(source, folder, campaigns)
     return Plan(
         target=target,
-        num_files=sum(1 for _ in part.shards()),
-        num_bytes=_needed_bytes(part),
+        num_files=part.num_files,
+        num_bytes=part.disk_bytes(),
         free_bytes=free_bytes(target.parent),
         is_present=_is_whole(target, part),
     )
@@ -107,10 +107,6 @@ def _part_and_target(
     return part, destination / f"{origin.name}-{part.identity[:_IDENTITY_DIGITS]}"
 
 
-def _needed_bytes(part: SealedPart) -> int:
-    return part.metadata_bytes() + sum(bytes_on_disk(shard.record.size) for shard in part.shards())
-
-
 def _is_whole(target: Path, part: SealedPart) -> bool:
     """Whether the copy is there: the same seals, and every file with its size."""
     if not target.is_dir():
@@ -127,7 +123,7 @@ def _is_whole(target: Path, part: SealedPart) -> bool:
 
 def _copy(part: SealedPart, target: Path, on_progress: OnProgress | None) -> None:
     part.check_metadata()
-    needed = _needed_bytes(part)
+    needed = part.disk_bytes()
     require_space(target.parent, needed)
     with full_disk_told(target.parent, needed), whole_folder(target) as building:
         put_metadata(part, building)

@@ -16,7 +16,7 @@ import numpy as np
 
 from fdbpl.cache_layout.blocks import Block, BlockGrid
 from fdbpl.cache_layout.campaigns import Campaign
-from fdbpl.cache_layout.class_list import ClassList
+from fdbpl.cache_layout.compare import class_differences
 from fdbpl.cache_layout.images import ImageIndex
 from fdbpl.cache_layout.manifest import ABSENT, Difference, all_differences
 from fdbpl.cache_layout.store import Store, open_store
@@ -135,27 +135,7 @@ def _class_list_differences(a: Store, b: Store) -> list[Difference]:
             counts = [f"{len(s.class_list(name))} classes" if name in s.class_lists else ABSENT for s in (a, b)]
             gaps.append(Difference(f"class_lists.{name}", *counts))
         else:
-            gaps += _class_differences(a.class_list(name), b.class_list(name))
-    return gaps
-
-
-def _class_differences(a: ClassList, b: ClassList) -> list[Difference]:
-    where = f"class_lists.{a.name}"
-    gaps = [
-        Difference(f"{where}.{field}", list(getattr(a, field)), list(getattr(b, field)))
-        for field in ("class_names", "templates")
-        if getattr(a, field) != getattr(b, field)
-    ]
-    left_CD, right_CD = a.text_embedding_CD, b.text_embedding_CD
-    if left_CD.shape != right_CD.shape:
-        gaps.append(Difference(f"{where}.text_embedding.shape", list(left_CD.shape), list(right_CD.shape)))
-    elif a.embedding_digest != b.embedding_digest:
-        distance = float(np.abs(left_CD - right_CD).max())
-        gaps.append(
-            Difference(
-                f"{where}.text_embedding", a.embedding_digest, f"{b.embedding_digest}, at most {distance:.3g} apart"
-            )
-        )
+            gaps += class_differences(a.class_list(name), b.class_list(name), tolerance=0)
     return gaps
 
 

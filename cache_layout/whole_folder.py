@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -9,8 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fdbpl.cache_layout.build import rename_folder
-from fdbpl.cache_layout.files import TEMPORARY, sync_tree, temporary_name
+from fdbpl.cache_layout.files import TEMPORARY, sync_folder, sync_tree, temporary_name
 
 
 @contextmanager
@@ -29,12 +29,27 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(building, ignore_errors=True)
 
 
+def rename_folder(source: Path, target: Path) -> None:
+    """Rename a folder; where another one has taken the name first, that one stays."""
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+    sync_folder(target.parent)
+
+
+def is_occupied(path: Path) -> bool:
+    """Whether there is anything but an empty folder."""
+    return path.exists() and not (path.is_dir() and not any(path.iterdir()))
+
+
 def free_place(path: str | Path, source: Path) -> Path:
     """The path, absolute; ValueError where something is there, or where it lies inside `source`."""
     place = Path(path).resolve()
     if place.is_relative_to(source.resolve()):
         raise ValueError(f"found {path}, inside {source}, expected a path outside of it")
-    if place.exists() and not (place.is_dir() and not any(place.iterdir())):
+    if is_occupied(place):
         raise ValueError(f"found {path} already, expected a new path: remove it, or choose another")
     return place
 

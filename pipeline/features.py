@@ -20,10 +20,10 @@ from fdbpl.cache_layout.store import Store, open_store
 from fdbpl.pipeline.clip.backbone import Backbone, load_backbone
 from fdbpl.pipeline.config import RunConfig, StudentConfig
 from fdbpl.pipeline.device import choose_device, device_here
+from fdbpl.pipeline.labels_manifest import CAMPAIGN as TEACHER
 from fdbpl.pipeline.labels_manifest import library_versions
 from fdbpl.pipeline.loading.decoder import make_decoder
 from fdbpl.pipeline.passes import OnProgress, write_pass
-from fdbpl.pipeline.teach import CAMPAIGN as TEACHER
 from fdbpl.pipeline.teach import image_root
 from fdbpl.pipeline.weights import model_key, weights_source
 from fdbpl.pipeline.windows import Pixels, StoredWindows

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fdbpl.cache_layout.class_list import ClassList
+from fdbpl.cache_layout.encodings import EMBEDDING
 from fdbpl.cache_layout.errors import ManifestMismatch
 from fdbpl.cache_layout.grow import add_class_list, add_images, grow_campaign
 from fdbpl.cache_layout.manifest import canonical_json, differences, digest_of
@@ -21,10 +22,10 @@ from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.datasets.scan import scan_images
 from fdbpl.pipeline.device import device_here
+from fdbpl.pipeline.labels_manifest import CAMPAIGN
 from fdbpl.pipeline.supervision import stored_labels
 
 OnProgress = Callable[[int, int], None]
-CAMPAIGN = "teacher"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +62,13 @@ def refuse(store: Store, config: RunConfig, lacks: Wanting) -> None:
     """Say what a store lacks and how it is added.
 
     Raises:
-        NoSuchLabels: class names alone are wanting, and the store has no embeddings that they could be had from.
+        NoSuchLabels: class names are wanting, and the store has no embeddings that they could be had from.
         ValueError: whatever else is wanting.
     """
     if not lacks:
         return
+    if lacks.classes is not None and EMBEDDING not in store.arrays:
+        raise lacks.classes
     lines = [f"the store at {store.path} holds less than the config asks for:"]
     if lacks.paths:
         shown = ", ".join(lacks.paths[:3]) + (" …" if len(lacks.paths) > 3 else "")
@@ -109,7 +112,7 @@ def grow_store(
 
 
 def _add_classes(store: Store, config: RunConfig, data: DataSet, refusal: NoSuchLabels) -> None:
-    if "teacher/embedding" not in store.arrays:
+    if EMBEDDING not in store.arrays:
         raise refusal
     teacher = load_backbone(config.teacher, device_here(config))
     gaps = differences(store.manifest, {"teacher": teacher.identity()})

@@ -19,6 +19,7 @@ from fdbpl.pipeline.device import planned_device
 from fdbpl.pipeline.loading.decoder import Decoder
 from fdbpl.pipeline.weights import weights_source
 
+CAMPAIGN = "teacher"
 CLASS_LIST = COLUMNS
 
 

@@ -9,9 +9,8 @@ import torch
 from fdbpl.cache_layout.reader import Reader, open_reader
 from fdbpl.kernels.dual_prompt import informative_weight
 from fdbpl.pipeline.datasets.scene_facts import crop_content, read_scenes
-from fdbpl.pipeline.labels_manifest import CLASS_LIST
+from fdbpl.pipeline.labels_manifest import CAMPAIGN, CLASS_LIST
 from fdbpl.pipeline.supervision import stored_labels
-from fdbpl.pipeline.teach import CAMPAIGN
 
 KINDS = ("background", "distractor", "main")
 

@@ -19,12 +19,12 @@ from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.datasets.scan import UnreadableImages, scan_images
 from fdbpl.pipeline.device import choose_device, decoder_name
 from fdbpl.pipeline.features import check_stored_features, feature_array
+from fdbpl.pipeline.labels_manifest import CAMPAIGN as TEACHER
 from fdbpl.pipeline.labels_manifest import expected_fields, names_digest
 from fdbpl.pipeline.loading.decoder import UnreadableImage, make_decoder
 from fdbpl.pipeline.run_folder import RunFolder, StudentFolder
 from fdbpl.pipeline.students import StudentPlan
 from fdbpl.pipeline.supervision import HardLabels, OnlineTeacher, StoredTeacher, Supervision
-from fdbpl.pipeline.teach import CAMPAIGN as TEACHER
 from fdbpl.pipeline.teach import image_root
 from fdbpl.pipeline.train import Ingredients, TrainingLog, train
 from fdbpl.pipeline.views import LiveFeatures, StoredFeatures, ViewSource
@@ -107,8 +107,19 @@ def finished_record(folder: StudentFolder, identity: dict[str, Any]) -> dict[str
 
 def open_store_for(config: RunConfig, plan: StudentPlan, data: DataSet) -> Reader:
     """The store as this student needs it: sealed, made as the config says, with all of its images and seeds, and its
-    features where it wants them."""
-    reader = open_reader(config.store.path, expect=expected_fields(config), campaigns=(TEACHER,))
+    features where it wants them. Errors as of `open_run_store` and `check_serves`."""
+    reader = open_run_store(config)
+    check_serves(reader, config, plan, data)
+    return reader
+
+
+def open_run_store(config: RunConfig) -> Reader:
+    """The run's store, with the teacher's labels sealed and made as the config says. Raises CacheError."""
+    return open_reader(config.store.path, expect=expected_fields(config), campaigns=(TEACHER,))
+
+
+def check_serves(reader: Reader, config: RunConfig, plan: StudentPlan, data: DataSet) -> None:
+    """Refuse a store without a student's images, seeds, or stored features. Raises ValueError, CacheError."""
     numbers_M = store_numbers(reader, data, training_set(data, plan.config, plan.seed))
     if config.crops.seeds > reader.num_seeds:
         raise ValueError(
@@ -117,7 +128,6 @@ def open_store_for(config: RunConfig, plan: StudentPlan, data: DataSet) -> Reade
         )
     if plan.config.features == "stored":
         check_stored_features(reader, plan.config, int(numbers_M.max()) + 1, config.crops.seeds)
-    return reader
 
 
 def store_numbers(reader: Reader, data: DataSet, training: TrainingSet) -> np.ndarray:

@@ -33,8 +33,9 @@ from fdbpl.pipeline.data import load_data
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.datasets.scan import scan_images
 from fdbpl.pipeline.device import choose_device, decoder_name, device_here, planned_device
-from fdbpl.pipeline.grow import CAMPAIGN, grow_store, refuse, wanting
+from fdbpl.pipeline.grow import grow_store, refuse, wanting
 from fdbpl.pipeline.labels_manifest import (
+    CAMPAIGN,
     CLASS_LIST,
     decoder_identity,
     encodings_written,
@@ -45,8 +46,6 @@ from fdbpl.pipeline.labels_manifest import (
 from fdbpl.pipeline.loading.decoder import Decoder, make_decoder
 from fdbpl.pipeline.passes import OnProgress, write_pass
 from fdbpl.pipeline.windows import ComputedWindows, Pixels
-
-__all__ = ["CAMPAIGN"]
 
 
 def prepare_store(

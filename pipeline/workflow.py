@@ -19,13 +19,14 @@ from fdbpl.pipeline.errors import StageFailed
 from fdbpl.pipeline.evaluate import evaluate
 from fdbpl.pipeline.evaluation_features import missing_features
 from fdbpl.pipeline.features import feature_campaigns, prepare_features
+from fdbpl.pipeline.labels_manifest import CAMPAIGN
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.report import write_report
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.student_run import finished_record, open_store_for, student_identity
+from fdbpl.pipeline.student_run import check_serves, finished_record, open_run_store, student_identity
 from fdbpl.pipeline.students import StudentPlan, student_plans
 from fdbpl.pipeline.supervision import stored_labels
-from fdbpl.pipeline.teach import CAMPAIGN, check_fits, prepare_store
+from fdbpl.pipeline.teach import check_fits, prepare_store
 from fdbpl.pipeline.whole_file import replace_json
 from fdbpl.slurm.backend import make_backend
 from fdbpl.slurm.resources import Resources
@@ -120,13 +121,15 @@ class Workflow:
         return views
 
     def _check_students(self, plans: Sequence[StudentPlan]) -> None:
-        """Refuse before any task is started what each of them would refuse."""
+        """Refuse before any task is started what each of them would refuse; the store is opened once for all."""
+        served = [plan for plan in plans if plan.needs_store]
+        reader = open_run_store(self.config) if served else None
         for plan in plans:
             names = training_set(self.data, plan.config, plan.seed).class_names
-            if plan.needs_store:
-                with open_store_for(self.config, plan, self.data) as reader:
-                    if plan.supervision == "cached":
-                        stored_labels(reader, names)
+            if reader is not None and plan.needs_store:
+                check_serves(reader, self.config, plan, self.data)
+                if plan.supervision == "cached":
+                    stored_labels(reader, names)
 
     def _record(self, plan: StudentPlan) -> dict[str, Any] | None:
         return finished_record(self.folder.student(plan.id), student_identity(self.config, plan, self.data))

@@ -35,10 +35,11 @@ SPECS = (
 FIELDS = {"teacher": {"model": "ViT-H-14", "precision": "fp16"}, "crops": {"size": 224, "scale": [0.08, 1.0]}}
 
 
-def make_images(num_images: int = NUM_IMAGES) -> ImageIndex:
-    numbers = np.arange(num_images)
+def make_images(num_images: int = NUM_IMAGES, first: int = 0) -> ImageIndex:
+    """Images `first` and following of a data set without end."""
+    numbers = np.arange(first, first + num_images)
     return ImageIndex(
-        paths=tuple(f"class é/{number}.jpg" for number in range(num_images)),
+        paths=tuple(f"class é/{number}.jpg" for number in numbers),
         sizes_N2=np.stack([30 + numbers, 40 + numbers], axis=1),
         digests_N32=np.tile(numbers[:, None] % 256, (1, 32)),
         labels_N=numbers % 3,

@@ -15,7 +15,6 @@ from fdbpl.cache_layout.array_spec import ArraySpec
 from fdbpl.cache_layout.create import create_store
 from fdbpl.cache_layout.errors import ManifestMismatch, MissingBlocks, ViewOutOfRange
 from fdbpl.cache_layout.grow import add_campaign, add_class_list, add_images, grow_campaign
-from fdbpl.cache_layout.images import ImageIndex
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.cache_layout.seal import seal
 from fdbpl.cache_layout.store import Store, open_store
@@ -39,16 +38,6 @@ def fill(store: Store, campaign: str = "teacher") -> list[str]:
         write_block(store, campaign, block, rows)
     seal(store.path, campaign)
     return [block.id for block in missing]
-
-
-def more_images(count: int, first: int = 10) -> ImageIndex:
-    every = make_images(first + count)
-    return ImageIndex(
-        paths=every.paths[first:],
-        sizes_N2=every.sizes_N2[first:],
-        digests_N32=every.digests_N32[first:],
-        labels_N=every.labels_N[first:],
-    )
 
 
 @pytest.fixture
@@ -105,8 +94,8 @@ def test_more_seeds(grown_from):
 def test_more_images(grown_from):
     before = content(grown_from.path)
     early = open_reader(grown_from.path)
-    grid = add_images(grown_from, more_images(5))
-    assert add_images(grown_from, more_images(5)) == grid
+    grid = add_images(grown_from, make_images(5, first=10))
+    assert add_images(grown_from, make_images(5, first=10)) == grid
     assert (grid.num_images, grid.num_rows, grid.num_image_blocks) == (15, 17, 5)
     store = grow_campaign(grown_from, "teacher", grid)
     assert fill(store) == ["3.0", "3.1", "4.0", "4.1"]
@@ -120,7 +109,7 @@ def test_more_images(grown_from):
 
 
 def test_what_plain_zarr_sees_of_a_grown_store(grown_from):
-    store = grow_campaign(grown_from, "teacher", add_images(grown_from, more_images(5)))
+    store = grow_campaign(grown_from, "teacher", add_images(grown_from, make_images(5, first=10)))
     assert zarr.open_group(str(store.path), mode="r")["teacher/logits"].shape == (10, 4, 3), "not before it is sealed"
     fill(store)
     array = zarr.open_group(str(store.path), mode="r")["teacher/logits"][...]
@@ -134,9 +123,9 @@ def test_what_plain_zarr_sees_of_a_grown_store(grown_from):
 def test_growing_in_both_ways_and_again(grown_from):
     store = grow_campaign(grown_from, "teacher", grown_from.grid.grown(num_seeds=6))
     fill(store)
-    store = grow_campaign(store, "teacher", add_images(store, more_images(1)).grown(num_seeds=8))
+    store = grow_campaign(store, "teacher", add_images(store, make_images(1, first=10)).grown(num_seeds=8))
     fill(store)
-    store = grow_campaign(store, "teacher", add_images(store, more_images(9, first=11)))
+    store = grow_campaign(store, "teacher", add_images(store, make_images(9, first=11)))
     fill(store)
     assert len(store.campaign("teacher").seals) == 4
     with open_reader(store.path, check_planes=True) as reader:
@@ -154,7 +143,7 @@ def test_a_store_grown_is_the_store_made_at_once_but_for_its_seals(grown_from, t
 def test_students_follow_the_teacher(grown_from):
     store = add_campaign(grown_from, "student/x", [STUDENT], {"weights": 1})
     fill(store, "student/x")
-    fill(grow_campaign(store, "teacher", add_images(store, more_images(3))))
+    fill(grow_campaign(store, "teacher", add_images(store, make_images(3, first=10))))
     with open_reader(store.path) as reader:
         assert (reader.num_images, reader.shape("crop/box"), reader.shape(STUDENT.name)) == (10, (13, 4, 4), (10, 4, 2))
         with pytest.raises(ViewOutOfRange, match="image 10 at position 0"):
@@ -200,12 +189,12 @@ def test_a_store_whose_last_block_is_partly_filled_takes_no_more_seeds(tmp_path)
 
 def test_images_that_are_there_are_not_added_again(grown_from):
     with pytest.raises(ValueError, match=r"found 2 images to add .* \(class é/8.jpg, class é/9.jpg\)"):
-        add_images(grown_from, more_images(4, first=8))
+        add_images(grown_from, make_images(4, first=8))
 
 
 def test_a_part_that_was_never_used_is_replaced(grown_from):
-    add_images(grown_from, more_images(2))
-    grid = add_images(grown_from, more_images(3))
+    add_images(grown_from, make_images(2, first=10))
+    grid = add_images(grown_from, make_images(3, first=10))
     assert open_store(grown_from.path).images_of(grid) == make_images(13)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from pathlib import Path
@@ -11,10 +12,10 @@ import pytest
 import zarr
 from store_example import SPECS, arguments, finish, overwrite, read_everything, rows_of
 
-from fdbpl.cache_layout import shard_map
+from fdbpl.cache_layout import mapping, shard_map
 from fdbpl.cache_layout.create import create_store
 from fdbpl.cache_layout.errors import DamagedFile
-from fdbpl.cache_layout.mapping import HUGE_PAGE_BYTES, PAGE_BYTES, MappedRange, most_files
+from fdbpl.cache_layout.mapping import HUGE_PAGE_BYTES, PAGE_BYTES, MappedRange, most_files, reserve_files
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.cache_layout.records import RecordTable, ShardRecord
 from fdbpl.cache_layout.shard_map import ShardMap
@@ -38,7 +39,7 @@ def same(left, right) -> bool:
 
 
 def test_no_more_files_are_mapped_than_allowed(undisturbed, monkeypatch):
-    monkeypatch.setattr(shard_map, "most_files", lambda: 2)
+    monkeypatch.setattr(shard_map, "reserve_files", lambda owner, wanted: 2)
     expected = everything(undisturbed)
     random = np.random.default_rng(0)
     with open_reader(undisturbed) as reader:
@@ -57,6 +58,21 @@ def test_no_more_files_are_mapped_than_allowed(undisturbed, monkeypatch):
 def test_the_limit_leaves_maps_to_others():
     limit = int(Path("/proc/sys/vm/max_map_count").read_text())
     assert 16 <= most_files() * 2 <= max(32, limit // 2)
+
+
+def test_all_arrays_of_a_process_share_one_limit():
+    class Owner:
+        pass
+
+    owners = [Owner() for _ in range(4)]
+    taken = mapping._reserved[0]
+    granted = [reserve_files(owner, most_files() // 2) for owner in owners[:2]]
+    assert sum(granted) <= most_files() - taken + 16
+    assert reserve_files(owners[2], most_files()) <= most_files() // 2
+    assert reserve_files(owners[3], 100) == 16, "the share is used up: a few in any case"
+    owners.clear()
+    gc.collect()
+    assert mapping._reserved[0] == taken
 
 
 @pytest.mark.parametrize("check_planes", [False, True])
@@ -107,7 +123,7 @@ def test_slots_begin_at_huge_pages_while_addresses_last():
 
 @pytest.mark.parametrize("limit", [2, 1000])
 def test_threads_read_at_once(undisturbed, monkeypatch, limit):
-    monkeypatch.setattr(shard_map, "most_files", lambda: limit)
+    monkeypatch.setattr(shard_map, "reserve_files", lambda owner, wanted: limit)
     expected = everything(undisturbed)
     wrong: list[str] = []
     with open_reader(undisturbed) as reader:

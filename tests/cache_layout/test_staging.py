@@ -22,7 +22,6 @@ from fdbpl.cache_layout.class_list import ClassList
 from fdbpl.cache_layout.disk_space import NoSpace
 from fdbpl.cache_layout.errors import CacheError, DamagedFile, MissingBlocks, UnknownArray, UnsealedStore
 from fdbpl.cache_layout.grow import add_campaign, add_class_list, add_images, grow_campaign
-from fdbpl.cache_layout.images import ImageIndex
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.cache_layout.seal import seal
 from fdbpl.cache_layout.staging import plan_staging, remove_copy, stage_store
@@ -44,15 +43,8 @@ def write_missing(store, campaign):
 
 def grow(path, *, sealed):
     """Three more images and their rows."""
-    images = make_images(13)
-    more = ImageIndex(
-        paths=images.paths[10:],
-        sizes_N2=images.sizes_N2[10:],
-        digests_N32=images.digests_N32[10:],
-        labels_N=images.labels_N[10:],
-    )
     store = open_store(path)
-    store = grow_campaign(store, "teacher", add_images(store, more))
+    store = grow_campaign(store, "teacher", add_images(store, make_images(3, first=10)))
     write_missing(store, "teacher")
     if sealed:
         seal(path)

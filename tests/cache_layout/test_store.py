@@ -138,7 +138,7 @@ def test_the_loser_of_a_race_compares_with_the_winner(tmp_path, monkeypatch):
 
     path = tmp_path / "store"
     create_store(path, **arguments())
-    monkeypatch.setattr(module, "_is_occupied", lambda path: False)
+    monkeypatch.setattr(module, "is_occupied", lambda path: False)
     before = content(path)
     assert create_store(path, **arguments()).path == path
     with pytest.raises(ManifestMismatch, match=r"num_seeds: found 5, expected 7"):

@@ -14,7 +14,6 @@ from fdbpl.cache_layout.disk_space import NoSpace
 from fdbpl.cache_layout.encodings import encode_topk
 from fdbpl.cache_layout.errors import DamagedFile, UnknownArray, UnsealedStore
 from fdbpl.cache_layout.grow import add_campaign, add_images, grow_campaign
-from fdbpl.cache_layout.images import ImageIndex
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.cache_layout.seal import seal
 from fdbpl.cache_layout.store import open_store
@@ -92,16 +91,9 @@ def test_many_classes_need_wider_numbers(tmp_path):
 
 
 def test_a_store_that_grew_and_a_campaign_that_is_asked_for(sealed, tmp_path):
-    images = make_images(13)
-    more = ImageIndex(
-        paths=images.paths[10:],
-        sizes_N2=images.sizes_N2[10:],
-        digests_N32=images.digests_N32[10:],
-        labels_N=images.labels_N[10:],
-    )
     student = ArraySpec(name="student/x", row_shape=(2,), dtype="float16")
     store = add_campaign(open_store(sealed), "student", [student], {"name": "x"})
-    store = grow_campaign(store, "teacher", add_images(store, more))
+    store = grow_campaign(store, "teacher", add_images(store, make_images(3, first=10)))
     for name in ("teacher", "student"):
         for block in store.missing_blocks(name):
             write_block(store, name, block, rows_of_block(store, block, name) if name == "teacher" else {

@@ -15,13 +15,14 @@ from fdbpl.cache_layout.seal import seal
 from fdbpl.cache_layout.soft_labels import NoSuchLabels
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import load_data
+from fdbpl.pipeline.labels_manifest import CAMPAIGN
 from fdbpl.pipeline.loading.decoder import make_decoder
 from fdbpl.pipeline.optim import make_optimizer
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.student_run import gather
 from fdbpl.pipeline.students import StudentPlan, student_plans
 from fdbpl.pipeline.supervision import OnlineTeacher, StoredTeacher, stored_labels
-from fdbpl.pipeline.teach import CAMPAIGN, image_root, prepare_store, teach_block
+from fdbpl.pipeline.teach import image_root, prepare_store, teach_block
 from fdbpl.pipeline.train import Ingredients, step
 from fdbpl.pipeline.values import Views
 from fdbpl.pipeline.windows import ComputedWindows, Pixels, StoredWindows, Windows
