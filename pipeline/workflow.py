@@ -122,14 +122,15 @@ class Workflow:
 
     def _check_students(self, plans: Sequence[StudentPlan]) -> None:
         """Refuse before any task is started what each of them would refuse; the store is opened once for all."""
+        sets = {plan.id: training_set(self.data, plan.config, plan.seed) for plan in plans}
         served = [plan for plan in plans if plan.needs_store]
-        reader = open_run_store(self.config) if served else None
-        for plan in plans:
-            names = training_set(self.data, plan.config, plan.seed).class_names
-            if reader is not None and plan.needs_store:
+        if not served:
+            return
+        with open_run_store(self.config) as reader:
+            for plan in served:
                 check_serves(reader, self.config, plan, self.data)
                 if plan.supervision == "cached":
-                    stored_labels(reader, names)
+                    stored_labels(reader, sets[plan.id].class_names)
 
     def _record(self, plan: StudentPlan) -> dict[str, Any] | None:
         return finished_record(self.folder.student(plan.id), student_identity(self.config, plan, self.data))
