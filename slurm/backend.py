@@ -1,49 +1,85 @@
-"""The one interface to running tasks, and the choice of what stands behind it."""
+"""The one interface to running a chain, and the choice of what stands behind it."""
 
-from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
+from fdbpl.slurm.chain import Chain
+from fdbpl.slurm.chain_status import ChainStatus
 from fdbpl.slurm.controller import availability
 from fdbpl.slurm.errors import SlurmError
-from fdbpl.slurm.local_pool import LocalPool, OnUpdate
-from fdbpl.slurm.stage import Stage
+from fdbpl.slurm.local_pool import LocalPool
+from fdbpl.slurm.local_chain import run_here
 from fdbpl.slurm.status import StageStatus
 
 Kind = Literal["auto", "local", "slurm"]
+OnUpdate = Callable[[StageStatus], None]
 
 
 class Backend(Protocol):
-    """Runs the tasks of a stage somewhere; the records are the same wherever.
+    """Runs the tasks of a chain somewhere; records and journals are the same wherever."""
 
-    Attributes:
-        name: "local" or "slurm".
-        reason: why this one was chosen, for people.
-    """
+    @property
+    def name(self) -> str:
+        """ "local" or "slurm"."""
+        ...
 
-    name: str
-    reason: str
+    @property
+    def reason(self) -> str:
+        """Why this one was chosen, for people."""
+        ...
 
-    def run(self, stage: Stage, *, on_update: OnUpdate | None = None, poll_seconds: float | None = None) -> StageStatus:
-        """Run the stage's tasks and wait until each is complete, failed or stopped.
+    def run(self, chain: Chain, *, on_update: OnUpdate | None = None) -> ChainStatus:
+        """Run what is missing of a chain and wait until nothing of it runs or waits any more.
 
         Args:
-            stage: the tasks; each runs, however often it ran before. Leave out what is done already.
-            on_update: called with the status now and then, and in the end.
-            poll_seconds: time between two looks; None: as fits the backend.
+            chain: the steps.
+            on_update: called with the tasks of a step, now and then.
 
         Returns:
-            The status in the end. A task's failure is in its record, and raises nothing.
+            How the chain stands in the end. A task's failure is in its record, and raises nothing.
+
+        Raises:
+            SlurmError: Slurm refused the tasks, or was silent for too long; the jobs go on.
+            KeyboardInterrupt: passed on; Slurm's jobs go on, the local pool's tasks have ended.
+            ValueError: other work is going on in the run folder.
         """
         ...
 
 
-def make_backend(kind: Kind, *, max_workers: int | None = None, parameters: Mapping[str, Any] | None = None) -> Backend:
+@dataclass(frozen=True, kw_only=True)
+class LocalBackend:
+    """This machine."""
+
+    pool: LocalPool
+    reason: str
+    name: str = "local"
+
+    def run(self, chain: Chain, *, on_update: OnUpdate | None = None) -> ChainStatus:
+        return run_here(chain, self.pool, on_update=on_update)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlurmBackend:
+    """A Slurm cluster. The jobs belong to Slurm: whoever waits for them here may go away."""
+
+    reason: str
+    name: str = "slurm"
+
+    def run(self, chain: Chain, *, on_update: OnUpdate | None = None) -> ChainStatus:
+        # submitit is imported only where it is used.
+        from fdbpl.slurm.start import start, watch
+
+        start(chain)
+        return watch(chain, on_update=on_update)
+
+
+def make_backend(kind: Kind, *, max_workers: int | None = None) -> Backend:
     """The backend of that kind; "auto" is Slurm where jobs can be submitted from here, else the local pool.
 
     Args:
         kind: "auto", "local" or "slurm".
         max_workers: of the local pool.
-        parameters: of Slurm, see SlurmArray.
 
     Raises:
         SlurmError: "slurm" was asked for and no controller answers.
@@ -52,17 +88,10 @@ def make_backend(kind: Kind, *, max_workers: int | None = None, parameters: Mapp
     if kind not in ("auto", "local", "slurm"):
         raise ValueError(f"backend: found {kind!r}, expected 'auto', 'local' or 'slurm'")
     if kind == "local":
-        return LocalPool(max_workers, reason="asked for")
+        return LocalBackend(pool=LocalPool(max_workers), reason="asked for")
     is_there, reason = availability()
     if is_there:
-        return _slurm_array(parameters, "asked for" if kind == "slurm" else f"Slurm answers: {reason}")
+        return SlurmBackend(reason="asked for" if kind == "slurm" else f"Slurm answers: {reason}")
     if kind == "slurm":
         raise SlurmError(f"Slurm cannot be used from here: {reason}; use the local backend, or a login node")
-    return LocalPool(max_workers, reason=f"no Slurm here: {reason}")
-
-
-def _slurm_array(parameters: Mapping[str, Any] | None, reason: str) -> Backend:
-    # submitit is imported only where it is used.
-    from fdbpl.slurm.slurm_array import SlurmArray
-
-    return SlurmArray(parameters, reason=reason)
+    return LocalBackend(pool=LocalPool(max_workers), reason=f"no Slurm here: {reason}")

@@ -4,13 +4,26 @@ Works without accounting: one `squeue` tells the state of all jobs, ended ones t
 controller remembers them (MinJobAge, five minutes by default).
 """
 
+import logging
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from fdbpl.slurm.errors import SlurmError
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+# What Slurm's commands say of a controller that is away or too busy; other refusals are final.
+_TRANSIENT = re.compile(
+    r"unable to contact|socket timed out|connection refused|connection timed out|zero bytes were transmitted"
+    r"|communication connection failure|temporarily unable|no answer within|connection reset",
+    re.IGNORECASE,
+)
 
 # In any other state, known or new, a job may still do something.
 ENDED = frozenset(
@@ -99,6 +112,71 @@ def parse_job_states(answer: str) -> dict[str, JobState]:
         job, state, reason, nodes, name = line.strip().split("|", 4)
         states[job] = JobState(job=job, state=state, reason=reason, nodes=nodes, name=name)
     return states
+
+
+def unfinished_named(name: str, timeout_seconds: float = 60.0) -> list[str]:
+    """Ids of the jobs and arrays of that name that have not ended."""
+    answer = ask(["squeue", "-h", "-o", "%F", f"--name={name}"], timeout_seconds)
+    return sorted(set(answer.split()), key=int)
+
+
+def cancel(jobs: Iterable[str], *, signal: str = "", timeout_seconds: float = 30.0) -> None:
+    """End jobs and whole arrays, those that wait and those that run; with `signal`, send that to all their processes.
+
+    Raises:
+        SlurmError: the controller did not answer. That a job has ended already is no error.
+    """
+    ids = sorted(set(jobs))
+    if not ids:
+        return
+    options = [f"--signal={signal}", "--full"] if signal else []
+    try:
+        ask(["scancel", *options, *ids], timeout_seconds)
+    except SlurmError as error:
+        if is_transient(error):
+            raise
+
+
+def set_dependency(job: str, dependency: str, timeout_seconds: float = 30.0) -> None:
+    """Let a waiting job or array wait for something else. Raises SlurmError."""
+    ask(["scontrol", "update", f"jobid={job}", f"dependency={dependency}"], timeout_seconds)
+
+
+def is_transient(error: SlurmError) -> bool:
+    """Whether the controller may well answer later."""
+    return _TRANSIENT.search(str(error)) is not None
+
+
+def patiently(
+    request: Callable[[], T],
+    patience_seconds: float,
+    *,
+    before_next: Callable[[], None] | None = None,
+    first_wait_seconds: float = 1.0,
+) -> T:
+    """Make a request again while the controller is away, at growing intervals of up to a minute.
+
+    Args:
+        before_next: called before the request is made again; may raise a transient error itself.
+
+    Raises:
+        SlurmError: a refusal, or still no answer after so long.
+    """
+    deadline = time.monotonic() + patience_seconds
+    wait_seconds = first_wait_seconds
+    failed = False
+    while True:
+        try:
+            if failed and before_next is not None:
+                before_next()
+            return request()
+        except SlurmError as error:
+            failed = True
+            if not is_transient(error) or time.monotonic() + wait_seconds > deadline:
+                raise
+            logger.warning("Slurm does not answer, trying again in %.0f s: %s", wait_seconds, error)
+        time.sleep(wait_seconds)
+        wait_seconds = min(2 * wait_seconds, 60.0)
 
 
 def ask(command: Sequence[str], timeout_seconds: float) -> str:

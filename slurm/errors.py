@@ -6,3 +6,7 @@ What the caller did wrong is a ValueError; what a task did wrong is in its recor
 
 class SlurmError(Exception):
     """Slurm is missing, refused a request, or has not answered for too long."""
+
+
+class StepFailed(Exception):
+    """Tasks of a step were given up, so that what comes after it cannot run."""

@@ -25,12 +25,17 @@ class TaskError:
     Attributes:
         type: the exception's class; for a death, the signal ("SIGKILL"), "exit 3", or Slurm's state
         ("TIMEOUT"). message: one sentence or the exception's text. traceback: the exception's traceback; for
-        a death, the last lines of the log.
+        a death, the last lines of the log. bases: the names of the exception's base classes, up to Exception.
     """
 
     type: str
     message: str
     traceback: str = ""
+    bases: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, payload: Mapping[str, Any]) -> "TaskError":
+        return cls(**{**payload, "bases": tuple(payload.get("bases", ()))})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +97,7 @@ class TaskRecord:
         if "task_id" not in known or known.get("state") not in STATES:
             raise ValueError(f"found {dict(payload)!r}, expected a task's record with task_id and state")
         if known.get("error") is not None:
-            known["error"] = TaskError(**known["error"])
+            known["error"] = TaskError.from_json(known["error"])
         if known.get("progress") is not None:
             known["progress"] = Progress(**known["progress"])
         return cls(**known)

@@ -1,5 +1,6 @@
 """What one task asks for, the same for the local pool and for Slurm."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -11,7 +12,7 @@ class Resources:
         cpus: cores of a task; its thread pools are told so by OMP_NUM_THREADS.
         memory_gb: memory of a task in gigabytes (asked of Slurm; the local pool does not enforce it).
         gpus: GPUs of a task (asked of Slurm; local tasks share what there is).
-        minutes: time limit of a task (asked of Slurm; the local pool does not enforce it).
+        minutes: time limit of a task; in Slurm rounded up to whole minutes.
         max_parallel: most tasks of the stage that may run at a time, or None for no limit.
 
     Raises:
@@ -21,16 +22,22 @@ class Resources:
     cpus: int = 1
     memory_gb: float = 4
     gpus: int = 0
-    minutes: int = 60
+    minutes: float = 60
     max_parallel: int | None = None
 
     def __post_init__(self) -> None:
-        least = {"cpus": 1, "gpus": 0, "minutes": 1, "max_parallel": 1}
+        least = {"cpus": 1, "gpus": 0, "max_parallel": 1}
         for name, minimum in least.items():
             value = getattr(self, name)
             if value is None and name == "max_parallel":
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
                 raise ValueError(f"Resources.{name}: found {value!r}, expected a whole number from {minimum}")
-        if not self.memory_gb > 0:
-            raise ValueError(f"Resources.memory_gb: found {self.memory_gb!r}, expected more than 0")
+        for name in ("memory_gb", "minutes"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"Resources.{name}: found {getattr(self, name)!r}, expected more than 0")
+
+    @property
+    def whole_minutes(self) -> int:
+        """The time limit as Slurm takes it: rounded up."""
+        return math.ceil(self.minutes)

@@ -125,7 +125,8 @@ def _describe(error: BaseException) -> TaskError:
     """The error for the record, printed into the log as well."""
     text = traceback.format_exc()
     sys.stderr.write(text)
-    return TaskError(type=type(error).__name__, message=str(error), traceback=text)
+    bases = tuple(base.__name__ for base in type(error).__mro__[1:] if issubclass(base, Exception))
+    return TaskError(type=type(error).__name__, message=str(error), traceback=text, bases=bases)
 
 
 @contextmanager

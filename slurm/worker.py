@@ -2,7 +2,7 @@
 
     python -m fdbpl.slurm.worker FUNCTION FOLDER STAGE TASK    one task by hand; `--` before a task id like -x
     python -m fdbpl.slurm.worker --serve READ WRITE PARENT     the local pool's worker: tasks over a pipe
-    run_in_slurm(function, folder, stage, task)                what a Slurm job calls
+    run_in_slurm(function, folder, stage, tasks)               what a Slurm job calls
 
 The exit code is that of the task: 0 complete, 1 failed, 75 stopped by a signal and resumable.
 A serving worker costs its imports once for all its tasks, and dies with its parent, even one that is killed.
@@ -15,6 +15,9 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from fdbpl.slurm.controller import ask
+from fdbpl.slurm.errors import SlurmError
+from fdbpl.slurm.records import read_record
 from fdbpl.slurm.stage import TaskCall
 from fdbpl.slurm.stopping import SIGNALS, Stopped, StopSignals, stop_signals
 from fdbpl.slurm.tasks import EXIT_CODES, run_task
@@ -22,21 +25,41 @@ from fdbpl.slurm.tasks import EXIT_CODES, run_task
 _PR_SET_PDEATHSIG = 1
 
 
-def run_in_slurm(function: str, folder: str, stage: str, task_id: str) -> None:
-    """Run a task in a Slurm job and exit with its code.
+def run_in_slurm(function: str, folder: str, stage: str, task_ids: Sequence[str], requeues: int = 0) -> None:
+    """Run tasks one after another in a Slurm job, and exit with 0 where all are complete, else the worst code.
 
-    It always leaves by SystemExit, so that submitit writes no pickle of a result or an error.
+    It always leaves by SystemExit, so that submitit writes no pickle of a result or an error. A job that is told of its
+    time limit puts itself back into the queue, `requeues` times at most: what it has published is not lost.
     """
-    call = TaskCall(function=function, folder=folder, stage=stage, task_id=task_id)
+    codes = []
     # submitit's own handlers ignore TERM and requeue on USR2: ours replace them until the process ends.
     with stop_signals() as signals:
         try:
-            code = run_task(call, signals, job=_slurm_job())
+            for task_id in task_ids:
+                call = TaskCall(function=function, folder=folder, stage=stage, task_id=task_id)
+                if signals.received is None and not _is_done(call):
+                    codes.append(run_task(call, signals, job=_slurm_job()))
         finally:
             for signum in SIGNALS:
                 signal.signal(signum, signal.SIG_IGN)
             # The job ends here; putting submitit's handlers back would requeue a job that is done.
-        sys.exit(code)
+        if signals.received == "SIGUSR2" and int(os.environ.get("SLURM_RESTART_COUNT", "0")) < requeues:
+            _requeue()
+        sys.exit(EXIT_CODES["stopped"] if signals.received else max(codes, default=0))
+
+
+def _is_done(call: TaskCall) -> bool:
+    """Whether an earlier start of this very job has completed the task."""
+    record = read_record(call.paths, call.task_id)
+    return record.state == "complete" and record.job == _slurm_job()
+
+
+def _requeue() -> None:
+    """Put this job back into the queue; where the site does not allow that, the step's check submits it again."""
+    try:
+        ask(["scontrol", "requeue", _slurm_job()], 30)
+    except SlurmError as error:
+        sys.stderr.write(f"not requeued: {error}\n")
 
 
 def _slurm_job() -> str:

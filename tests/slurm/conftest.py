@@ -1,11 +1,15 @@
 """What the tests of running tasks share."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fdbpl.slurm.chain import Chain, Step
+from fdbpl.slurm.profile import Profile
+from fdbpl.slurm.resources import Resources
 from fdbpl.slurm.stage import Stage
 
 SAMPLES = Path(__file__).parent
@@ -13,7 +17,7 @@ SAMPLES = Path(__file__).parent
 
 @pytest.fixture
 def samples() -> Path:
-    """The folder that holds sample_tasks.py and run_stage.py."""
+    """The folder that holds sample_tasks.py, sample_steps.py and run_stage.py."""
     return SAMPLES
 
 
@@ -30,6 +34,47 @@ def make_stage(tmp_path: Path) -> Callable[..., Stage]:
             task_ids=task_ids,
             environment=environment,
             **options,
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Chain]:
+    """A chain of the steps in sample_steps.py: each step's tasks, and changes of steps (by name) and of the chain."""
+    monkeypatch.syspath_prepend(str(SAMPLES))
+
+    def make(
+        tasks: dict[str, Sequence[str]],
+        *,
+        folder: Path | None = None,
+        steps: dict[str, dict[str, Any]] | None = None,
+        profile: dict[str, Any] | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> Chain:
+        folder = folder or tmp_path / "run"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / "plan.json").write_text(json.dumps({name: list(ids) for name, ids in tasks.items()}))
+        names = list(tasks)
+        made = []
+        for index, name in enumerate(names):
+            values = {
+                "name": name,
+                "function": f"sample_steps:work_{name}",
+                "todo": f"sample_steps:todo_{name}",
+                "finish": f"sample_steps:finish_{name}",
+                "after": tuple(names[index - 1 : index]),
+                "resources": Resources(memory_gb=0.1),
+                **(steps or {}).get(name, {}),
+            }
+            made.append(Step(**values))
+        return Chain(
+            folder=folder,
+            steps=tuple(made),
+            environment={"PYTHONPATH": str(SAMPLES), **(environment or {})},
+            profile=Profile.model_validate(profile or {}),
+            check_resources=Resources(memory_gb=0.1),
+            fatal=("WrongInput",),
         )
 
     return make

@@ -1,0 +1,293 @@
+"""Making Slurm's queue hold what a chain lacks: the one procedure behind `submit`, `retry` and every check.
+
+For each step in order: what is missing is asked of the results; tasks whose jobs live are left to them; the others are
+submitted, after the checks of the steps that theirs needs; and a small checking job waits for the end of them all.
+Calling it again changes nothing while the jobs live, so it is safe after any interruption.
+
+A check calls it for its own step, whose jobs have ended: it decides about each task that is still missing (again, with
+more memory or time or away from a node, or given up), or closes the step. Where tasks are submitted again, a new check
+is too, and all that waits for the old one is pointed to the new one. Where a step fails, what waits for it is ended.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fdbpl.slurm.causes import WORDS, Verdict, judge
+from fdbpl.slurm.chain import Chain, Step, Todo
+from fdbpl.slurm.controller import cancel, patiently, set_dependency
+from fdbpl.slurm.errors import SlurmError, StepFailed
+from fdbpl.slurm.journal import Submission, read_journal, write_journal
+from fdbpl.slurm.profile import CHECK
+from fdbpl.slurm.queue import Queue
+from fdbpl.slurm.records import TaskRecord, write_record
+from fdbpl.slurm.resources import Resources
+from fdbpl.slurm.run_lock import deciding
+from fdbpl.slurm.submission import PATIENCE_SECONDS, prepare_folders, submit
+
+# Before a check looks again for room in a full queue.
+DELAY_SECONDS = 60
+
+
+@dataclass(kw_only=True)
+class Placed:
+    """What was done about a step.
+
+    Attributes:
+        todo: how far it was.
+        submitted: tasks that were submitted now.
+        attached: missing tasks that jobs of an earlier call are at.
+        given_up: task id -> why.
+        is_finished: all is there and the step is closed.
+        result: of the step's `finish`, where it was closed now.
+        check: the job that looks after it, or "".
+    """
+
+    todo: Todo
+    submitted: list[str] = field(default_factory=list)
+    attached: list[str] = field(default_factory=list)
+    given_up: dict[str, str] = field(default_factory=dict)
+    is_finished: bool = False
+    result: dict[str, Any] = field(default_factory=dict)
+    check: str = ""
+
+    @property
+    def has_failed(self) -> bool:
+        """Nothing goes on, and it is not finished."""
+        return not self.is_finished and not self.check
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Attempt:
+    """How a task is to be submitted."""
+
+    round: int
+    resources: Resources
+    excluded: tuple[str, ...] = ()
+    reason: tuple[str, str] | None = field(default=None, compare=False)
+
+
+def place(
+    chain: Chain, *, check_of: str = "", own_job: str = "", patience_seconds: float = PATIENCE_SECONDS
+) -> dict[str, Placed]:
+    """Submit what is missing of a chain and is not in the queue.
+
+    Args:
+        chain: the steps.
+        check_of: the step whose checking job this is; "": a person's command, which begins all rounds anew.
+        own_job: the job that this process is.
+        patience_seconds: how long a controller that is away is waited for.
+
+    Returns:
+        Step -> what was done.
+
+    Raises:
+        SlurmError: Slurm refused, or did not answer for so long. What was submitted before that stays.
+        ValueError, PermissionError: as `submission.submit`.
+    """
+    prepare_folders(chain.paths(chain.steps[0].name))
+    with deciding(chain.folder):
+        placing = _Placing(chain, check_of, own_job, patience_seconds)
+        for step in chain.steps:
+            placing.step(step)
+        return placing.placed
+
+
+class _Placing:
+    def __init__(self, chain: Chain, check_of: str, own_job: str, patience_seconds: float) -> None:
+        self.chain, self.check_of, self.own_job, self.patience_seconds = chain, check_of, own_job, patience_seconds
+        self.queue = patiently(lambda: Queue(chain), patience_seconds)
+        self.placed: dict[str, Placed] = {}
+        self._new_checks: set[str] = set()
+        living = sum(len(self.queue.living_jobs(stage)) for stage in self.queue.journals)
+        # A check for each step is kept room for.
+        limit = chain.profile.max_jobs
+        self.room = float("inf") if limit is None else limit - living - len(chain.steps)
+        if limit is not None and limit <= len(chain.steps):
+            raise SlurmError(
+                f"max_jobs of the site profile: found {limit}, expected more than {len(chain.steps)}: each step of the "
+                "run has a job that looks after it"
+            )
+
+    def step(self, step: Step) -> None:
+        todo = self.chain.todo(step)
+        placed = self.placed[step.name] = Placed(todo=todo, is_finished=todo.is_finished)
+        placed.check = next(iter(self.queue.living_jobs(step.check_name, but=self.own_job)), "")
+        if not todo.is_finished:
+            self._go_on(step, placed)
+        unplaced = len(todo.missing) - len(placed.submitted) - len(placed.attached) - len(placed.given_up)
+        journal = read_journal(self.chain.paths(step.name))
+        journal = replace(journal, total=todo.total, unplaced=unplaced, is_finished=placed.is_finished)
+        write_journal(self.chain.paths(step.name), journal)
+
+    def _go_on(self, step: Step, placed: Placed) -> None:
+        """Submit what is to be submitted, and see to it that a check comes after; or close the step."""
+        if any(self.placed[name].has_failed and self.chain.step(name).needs_all for name in step.after):
+            self._end(step, placed)
+            return
+        placed.attached = [task for task in placed.todo.missing if self.queue.lives(step.name, task)]
+        is_decided_here = self.check_of in ("", step.name) or self._check_was_lost(step)
+        wanted = self._wanted(step, placed, is_decided_here)
+        if not (is_decided_here or wanted or placed.attached):
+            return  # its own check decides, or has decided
+        old = {submission.array for submission in self.queue.living_jobs(step.name).values()}
+        new = {
+            array
+            for attempt, bundles in self._arrays(wanted, step)
+            for array in self._submit(step, attempt, bundles, wanted)
+        }
+        waits_for_room = len(wanted) > len(placed.submitted)
+        if self.check_of == step.name and not (old or new or waits_for_room):
+            if not placed.todo.missing:
+                placed.result = self.chain.finish(step)
+                placed.is_finished = True
+            return
+        self._see_to_check(step, placed, old, new, delay=waits_for_room and not (old or new))
+
+    def _end(self, step: Step, placed: Placed) -> None:
+        """End all jobs of a step, those that look after it first."""
+        for stage in (step.check_name, step.name):
+            jobs = {submission.array for submission in self.queue.living_jobs(stage, but=self.own_job).values()}
+            self._ask(lambda jobs=jobs: cancel(jobs))  # type: ignore[misc]
+        placed.check = ""
+
+    def _check_was_lost(self, step: Step) -> bool:
+        """Whether the last check of a step died without a decision; not for ever, lest each new one dies too."""
+        checks = self.queue.journals[step.check_name].submissions
+        lost = 0
+        for submission in reversed(checks):
+            (task_id,) = submission.attempts_before
+            seen = self.queue.see(step.check_name, task_id)
+            if seen.lives or seen.record.state == "complete" or _has_decided(seen.record):
+                break
+            lost += 1
+        return 0 < lost < self.chain.profile.retry.rounds
+
+    # What is to be submitted
+
+    def _wanted(self, step: Step, placed: Placed, is_decided_here: bool) -> dict[str, _Attempt]:
+        """Task id -> how, for those that are to be submitted now; those given up are told in `placed`."""
+        journal = self.queue.journals[step.name]
+        attached = set(placed.attached)
+        wanted: dict[str, _Attempt] = {}
+        for task in placed.todo.missing:
+            last = journal.latest.get(task)
+            if task in attached:
+                continue
+            if last is None:
+                wanted[task] = _Attempt(round=1, resources=step.resources)
+            elif is_decided_here:
+                verdict, reason = self._judge(step, task, last)
+                if not self.check_of:
+                    wanted[task] = self._anew(step, verdict)
+                elif verdict.retry:
+                    wanted[task] = _Attempt(
+                        round=last.round + 1, resources=verdict.resources, excluded=verdict.excluded, reason=reason
+                    )
+                else:
+                    placed.given_up[task] = f"{WORDS[verdict.cause]}: {verdict.reason}"
+        return wanted
+
+    def _judge(self, step: Step, task: str, last: Submission) -> tuple[Verdict, tuple[str, str] | None]:
+        """Write the task's end down where its process could not, and decide about it."""
+        record = self.queue.see(step.name, task).record
+        if record.is_final:
+            write_record(self.chain.paths(step.name), record)
+        verdict = judge(
+            record,
+            round=last.round,
+            resources=last.resources,
+            excluded=last.excluded,
+            before=last.reasons.get(task),
+            rules=self.chain.profile.retry,
+            fatal=self.chain.fatal,
+        )
+        return verdict, None if record.error is None else (record.error.type, record.error.message)
+
+    def _anew(self, step: Step, verdict: Verdict) -> _Attempt:
+        """A person begins the rounds anew; what was learned of memory, time and nodes stays."""
+        learned, own = verdict.resources, step.resources
+        resources = replace(
+            own, memory_gb=max(learned.memory_gb, own.memory_gb), minutes=max(learned.minutes, own.minutes)
+        )
+        return _Attempt(round=1, resources=resources, excluded=verdict.excluded)
+
+    def _arrays(self, wanted: dict[str, _Attempt], step: Step) -> Iterator[tuple[_Attempt, list[tuple[str, ...]]]]:
+        """The wanted tasks by what they ask for, in bundles, as many as there is room for."""
+        for attempt in dict.fromkeys(wanted.values()):
+            tasks = [task for task, other in wanted.items() if other == attempt]
+            # A task that failed goes alone, so that it does not take others with it again.
+            size = step.per_task if attempt.round == 1 else 1
+            bundles = [tuple(tasks[start : start + size]) for start in range(0, len(tasks), size)]
+            bundles = bundles[: max(0, int(min(self.room, len(bundles))))]
+            self.room -= len(bundles)
+            if bundles:
+                yield attempt, bundles
+
+    def _submit(
+        self, step: Step, attempt: _Attempt, bundles: list[tuple[str, ...]], wanted: dict[str, _Attempt]
+    ) -> list[str]:
+        submissions = submit(
+            self.chain.stage(step, resources=attempt.resources),
+            bundles,
+            self.chain.profile,
+            site=step.name,
+            round=attempt.round,
+            excluded=attempt.excluded,
+            reasons={task: reason for task, other in wanted.items() if (reason := other.reason) is not None},
+            dependency=self._needs(step),
+            patience_seconds=self.patience_seconds,
+        )
+        self.placed[step.name].submitted += [task for bundle in bundles for task in bundle]
+        return [submission.array for submission in submissions]
+
+    # Checks, and what waits for them
+
+    def _needs(self, step: Step, condition: str = "afterok") -> str:
+        """The dependency on the checks of what a step needs and is not finished."""
+        checks = [self.placed[name].check for name in step.after if not self.placed[name].is_finished]
+        checks = [check for check in checks if check]
+        return f"{condition}:{':'.join(checks)}" if checks else ""
+
+    def _see_to_check(self, step: Step, placed: Placed, old: set[str], new: set[str], *, delay: bool) -> None:
+        """Let a check come after the arrays, and let all jobs of the step wait for the checks that there are now."""
+        ended = f"afterany:{':'.join(sorted(old | new, key=int))}" if old or new else ""
+        # After the checks before it however they end: one that is killed is noticed and replaced by the next.
+        dependency = ",".join(filter(None, [ended, self._needs(step, "afterany")]))
+        moved = self._new_checks.intersection(step.after)
+        if moved:
+            for array in old:
+                self._point(array, self._needs(step))
+        if placed.check:
+            if moved or new:
+                self._point(placed.check, dependency)
+            return
+        number = 1 + len(read_journal(self.chain.paths(step.check_name)).submissions)
+        (check,) = submit(
+            self.chain.check_stage(step),
+            [(f"{step.name}@{number}",)],
+            self.chain.profile,
+            site=CHECK,
+            round=number,
+            dependency=dependency,
+            delay_seconds=DELAY_SECONDS if delay else 0,
+            patience_seconds=self.patience_seconds,
+        )
+        placed.check = check.array
+        self._new_checks.add(step.name)
+
+    def _point(self, job: str, dependency: str) -> None:
+        """Let a job wait for something else, if it waits at all."""
+        waits = any(
+            name.partition("_")[0] == job and state.state == "PENDING" for name, state in self.queue.states.items()
+        )
+        if waits:
+            self._ask(lambda: set_dependency(job, dependency))
+
+    def _ask(self, request: Callable[[], None]) -> None:
+        patiently(request, self.patience_seconds)
+
+
+def _has_decided(record: TaskRecord) -> bool:
+    """A check that failed by its own decision, or that a person has ended."""
+    return record.error is not None and record.error.type in (StepFailed.__name__, "CANCELLED")

@@ -1,0 +1,92 @@
+"""Steps for the tests of chains: `first`, `second` (after first) and `third` (after second).
+
+`plan.json` in the run folder lists each step's tasks. A task's result is a file results/STEP/TASK; what a task does
+follows from the beginning of its id:
+
+    bad-      fails until the folder holds a file `mended`
+    die-      kills its process, until the folder holds a file `mended`
+    slow-     waits for the file `gate`
+    once-     dies at its first attempt
+    big-      dies with a line about memory unless it may use 1 GB
+    flaky-    raises at its first attempt, with another text each time
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fdbpl.slurm.chain import Todo
+from fdbpl.slurm.progress import report_progress
+
+
+class WrongInput(ValueError):
+    """An error that no second run mends."""
+
+
+def _todo(step: str) -> Callable[[Path, Mapping[str, str]], Todo]:
+    def todo(folder: Path, environment: Mapping[str, str]) -> Todo:
+        tasks = json.loads((folder / "plan.json").read_text())[step]
+        missing = tuple(task for task in tasks if not (folder / "results" / step / task).exists())
+        return Todo(total=len(tasks), missing=missing, is_finished=not missing and (folder / f"closed-{step}").exists())
+
+    return todo
+
+
+def _finish(step: str) -> Callable[[Path, Mapping[str, str]], dict[str, Any]]:
+    def finish(folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+        while (folder / f"hold-{step}").exists():
+            time.sleep(0.01)
+        if (folder / f"refuse-{step}").exists():
+            raise WrongInput(f"{step} cannot be closed")
+        (folder / f"closed-{step}").touch()
+        return {"closed": step}
+
+    return finish
+
+
+def _work(step: str) -> Callable[[Path, str], dict[str, Any]]:
+    def work(folder: Path, task_id: str) -> dict[str, Any]:
+        before = {"second": "first", "third": "second"}.get(step)
+        if before is not None and not (folder / f"closed-{before}").exists() and not (folder / "careless").exists():
+            raise WrongInput(f"{task_id} of {step} ran before {before} was closed")
+        tries = folder / "tries"
+        tries.mkdir(exist_ok=True)
+        count = sum(path.name.startswith(f"{task_id}+") for path in tries.iterdir())
+        (tries / f"{task_id}+{count}").write_text(os.environ.get("SLURM_JOB_ID", ""))
+        _behave(folder, task_id, count)
+        (folder / "results" / step).mkdir(parents=True, exist_ok=True)
+        (folder / "results" / step / task_id).touch()
+        return {"pid": os.getpid(), "tries": count + 1}
+
+    return work
+
+
+def _behave(folder: Path, task_id: str, count: int) -> None:
+    kind = task_id.partition("-")[0]
+    if kind == "bad" and not (folder / "mended").exists():
+        raise RuntimeError(f"no luck with {task_id}")
+    if kind == "wrong" and not (folder / "mended").exists():
+        raise WrongInput(f"{task_id} is wrong")
+    if kind == "flaky" and count == 0:
+        raise RuntimeError(f"no luck at {time.monotonic()}")
+    if kind in ("slow", "deaf"):
+        report_progress(1, 4)
+        while not (folder / "gate").exists():
+            time.sleep(0.01)
+        report_progress(4, 4)
+    if kind == "big" and int(os.environ["SLURM_MEM_PER_NODE"]) < 1000:
+        sys.stderr.write("slurmstepd: error: Exceeded job memory limit\n")
+        sys.stderr.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if (kind == "once" and count == 0) or (kind == "die" and not (folder / "mended").exists()):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+todo_first, todo_second, todo_third = map(_todo, ("first", "second", "third"))
+finish_first, finish_second, finish_third = map(_finish, ("first", "second", "third"))
+work_first, work_second, work_third = map(_work, ("first", "second", "third"))
