@@ -13,6 +13,8 @@ from fdbpl.cache_layout.crops import CropPolicy
 Precision = Literal["fp32", "fp16", "bf16"]
 Encoding = Literal["embedding", "logits", "topk"]
 Supervision = Literal["hard", "online", "cached"]
+# The steps of a run; all stages of students are `train`. `check` are the small jobs that look after each step.
+StepName = Literal["prepare", "teach", "features", "test-features", "train", "report", "check"]
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -135,16 +137,34 @@ class EvaluateConfig(Section):
     protocol: Literal["base-to-new"] = Field("base-to-new", description="what is measured")
 
 
+class StepConfig(Section):
+    """What tasks of one step ask for, where that differs from the run's."""
+
+    cpus: Positive | None = Field(None, description="processors of a task")
+    gpus: int | None = Field(None, ge=0, description="GPUs of a task")
+    memory_gb: float | None = Field(None, gt=0, description="memory of a task")
+    minutes: float | None = Field(None, gt=0, description="time limit of a task")
+    max_workers: Positive | None = Field(None, description="tasks at a time")
+    per_job: int | None = Field(None, ge=0, description="tasks that one job runs in turn; 0: as many as fill ten minutes")
+
+
 class ClusterConfig(Section):
     """Where tasks run."""
 
     kind: Literal["auto", "local", "slurm"] = Field("auto", description="local pool, or Slurm job arrays")
+    profile: str = Field("", description="site profile: NAME of NAME.toml beside this file, or in your profiles folder")
     max_workers: Positive = Field(2, description="tasks at a time: processes, or the array's limit")
     cpus: Positive = Field(1, description="processors of a task")
     gpus: int = Field(0, ge=0, description="GPUs of a task")
-    memory_gb: Positive = Field(8, description="memory of a task")
-    minutes: Positive = Field(60, description="time limit of a task")
-    slurm: dict[str, Any] = Field(default_factory=dict, description="submitit parameters, e.g. slurm_partition")
+    memory_gb: float = Field(8, gt=0, description="memory of a task")
+    minutes: float = Field(60, gt=0, description="time limit of a task")
+    per_job: int = Field(0, ge=0, description="tasks that one job runs in turn; 0: as many as fill ten minutes")
+    slurm: dict[str, Any] = Field(
+        default_factory=dict, description="keys of the site profile that this run sets itself, e.g. partition"
+    )
+    steps: dict[StepName, StepConfig] = Field(
+        default_factory=dict, description="what differs in a step: prepare, teach, features, train, check, …"
+    )
 
 
 class RunConfig(Section):

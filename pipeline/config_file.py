@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from fdbpl.pipeline.config import RunConfig, StudentConfig, TeacherConfig
 from fdbpl.pipeline.options import unknown_key
+from fdbpl.slurm.profile import find_profile
 
 M = TypeVar("M", TeacherConfig, StudentConfig)
 
@@ -44,6 +45,7 @@ def parse_config(values: dict[str, Any], *, base: Path, where: str) -> RunConfig
             "store": config.store.model_copy(update={"path": folder / config.store.path}),
             "teacher": _with_checkpoint(config.teacher, base),
             "student": tuple(_with_checkpoint(student, base) for student in config.student),
+            "cluster": config.cluster.model_copy(update={"profile": _profile_file(config.cluster.profile, base)}),
         }
     )
 
@@ -52,6 +54,12 @@ def _with_checkpoint(section: M, base: Path) -> M:
     """A checkpoint file is meant relative to the config too; a tag stays a tag."""
     path = base / section.pretrained
     return section.model_copy(update={"pretrained": str(path)}) if path.is_file() else section
+
+
+def _profile_file(name: str, base: Path) -> str:
+    """The file of a site profile that is there; else its name, which is refused once a job is to be submitted."""
+    found = find_profile(name, beside=base)
+    return str(found.resolve()) if found else name
 
 
 def _set(values: dict[str, Any], override: str) -> None:

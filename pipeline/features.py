@@ -20,35 +20,22 @@ from fdbpl.cache_layout.store import Store, open_store
 from fdbpl.pipeline.clip.backbone import Backbone, load_backbone
 from fdbpl.pipeline.config import RunConfig, StudentConfig
 from fdbpl.pipeline.device import choose_device, device_here
+from fdbpl.pipeline.feature_names import campaign_of, expected_features, feature_array, feature_campaigns
 from fdbpl.pipeline.labels_manifest import CAMPAIGN as TEACHER
 from fdbpl.pipeline.labels_manifest import library_versions
 from fdbpl.pipeline.loading.decoder import make_decoder
 from fdbpl.pipeline.passes import OnProgress, write_pass
 from fdbpl.pipeline.teach import image_root
-from fdbpl.pipeline.weights import model_key, weights_source
 from fdbpl.pipeline.windows import Pixels, StoredWindows
 
 
-def campaign_of(student: StudentConfig) -> str:
-    return f"student/{model_key(student)}"
-
-
-def feature_array(student: StudentConfig) -> str:
-    return f"{campaign_of(student)}/embedding"
-
-
-def feature_campaigns(config: RunConfig) -> dict[str, StudentConfig]:
-    """The feature passes that a config's students ask for, by campaign."""
-    return {campaign_of(table): table for table in config.student if table.features == "stored"}
-
-
-def expected_features(student: StudentConfig) -> dict[str, Any]:
-    """What a run expects of stored features, known without loading the student."""
-    return {
-        "model": student.model,
-        "source": weights_source(student.pretrained),
-        "precision": student.precision,
-    }
+def begin_features(config: RunConfig) -> list[str]:
+    """Begin every campaign of features that a config's students ask for, over all that the teacher has labelled; their
+    names. Raises as `prepare_features`."""
+    wanted = feature_campaigns(config)
+    for table in wanted.values():
+        prepare_features(open_store(config.store.path), config, table)
+    return list(wanted)
 
 
 def prepare_features(store: Store, config: RunConfig, student: StudentConfig) -> None:

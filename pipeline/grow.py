@@ -22,6 +22,7 @@ from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.datasets.scan import scan_images
 from fdbpl.pipeline.device import device_here
+from fdbpl.pipeline.grid import grown_grid, new_paths
 from fdbpl.pipeline.labels_manifest import CAMPAIGN
 from fdbpl.pipeline.supervision import stored_labels
 
@@ -44,7 +45,6 @@ class Wanting:
 def wanting(store: Store, config: RunConfig, data: DataSet) -> Wanting:
     """What a store lacks of the images, seeds and class names of a run. Reads the image index, no label."""
     grid = store.campaign(CAMPAIGN).grid
-    known = set(store.images_of(grid).paths)
     refusal: NoSuchLabels | None = None
     with open_reader(store.path, allow_unsealed=True) as reader:
         try:
@@ -52,7 +52,7 @@ def wanting(store: Store, config: RunConfig, data: DataSet) -> Wanting:
         except NoSuchLabels as error:
             refusal = error
     return Wanting(
-        paths=tuple(dict.fromkeys(path for path in data.train.paths if path not in known)),
+        paths=new_paths(store, data.train.paths),
         num_seeds=grid.num_seeds if config.crops.seeds > grid.num_seeds else None,
         classes=refusal,
     )
@@ -93,9 +93,7 @@ def grow_store(
         NoSuchLabels: class names without stored embeddings to have them from.
         ValueError: seeds that would change a written block, bad images (all named).
     """
-    grid = store.campaign(CAMPAIGN).grid
-    if lacks.num_seeds is not None:
-        grid = grid.grown(num_seeds=config.crops.seeds)
+    grid = grown_grid(store, config, len(lacks.paths))
     if lacks.classes is not None:
         _add_classes(store, config, data, lacks.classes)
     if lacks.paths:
@@ -107,7 +105,7 @@ def grow_store(
             on_progress=on_progress,
             digests=store.manifest.fields["images"]["file_digests"] == "sha256",
         )
-        grid = add_images(store, images).grown(num_seeds=grid.num_seeds)
+        add_images(store, images)
     return grow_campaign(open_store(store.path), CAMPAIGN, grid)
 
 

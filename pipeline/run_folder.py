@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.whole_file import replace_json
+from fdbpl.pipeline.whole_file import replace_file
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,21 @@ class RunFolder:
     def test_features(self, model_key: str) -> Path:
         return self.root / "features" / f"{model_key}.safetensors"
 
+    def config_file(self, config: RunConfig) -> Path:
+        """Where a config is kept for the tasks of a run, by its content: tasks that wait in a queue keep theirs when
+        the next command has another."""
+        return self.root / "configs" / f"{hashlib.sha256(_text(config)).hexdigest()[:16]}.json"
+
     def save(self, config: RunConfig) -> Path:
-        """Keep a config for the tasks of a stage, under a name of its content: tasks that wait in a queue keep
-        theirs when the next command has another."""
-        values = config.model_dump(mode="json")
-        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-        path = self.root / "configs" / f"{digest[:16]}.json"
+        """Keep a config for tasks."""
+        path = self.config_file(config)
         if not path.exists():
-            replace_json(path, values)
+            replace_file(path, _text(config))
         return path
+
+
+def _text(config: RunConfig) -> bytes:
+    return json.dumps(config.model_dump(mode="json"), indent=1, sort_keys=True).encode() + b"\n"
 
 
 def saved_config(path: Path) -> RunConfig:

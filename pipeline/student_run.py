@@ -18,7 +18,8 @@ from fdbpl.pipeline.data import TrainingSet, load_data, training_set
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.datasets.scan import UnreadableImages, scan_images
 from fdbpl.pipeline.device import choose_device, decoder_name
-from fdbpl.pipeline.features import check_stored_features, feature_array
+from fdbpl.pipeline.feature_names import feature_array
+from fdbpl.pipeline.features import check_stored_features
 from fdbpl.pipeline.labels_manifest import CAMPAIGN as TEACHER
 from fdbpl.pipeline.labels_manifest import expected_fields, names_digest
 from fdbpl.pipeline.loading.decoder import UnreadableImage, make_decoder

@@ -1,4 +1,4 @@
-"""What a task of each stage does: functions of (run folder, task id), safe to run again.
+"""What a task of each step does: functions of (run folder, task id), safe to run again.
 
 They read the run's own copy of the config that they were submitted with, which their environment names.
 """
@@ -12,16 +12,18 @@ import torch
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.evaluation_features import write_test_features
 from fdbpl.pipeline.features import feature_block
-from fdbpl.pipeline.run_folder import saved_config
+from fdbpl.pipeline.results import write_results
 from fdbpl.pipeline.student_run import run_student
 from fdbpl.pipeline.students import plan_by_id
-from fdbpl.pipeline.teach import teach_block
+from fdbpl.pipeline.teach import prepare_store, teach_block
+from fdbpl.pipeline.todo import GROW_VARIABLE, SEPARATOR, config_of
 from fdbpl.slurm.progress import report_progress
 
-# Names the config that the stage was submitted with.
-CONFIG_VARIABLE = "FDBPL_CONFIG"
-# Joins a campaign and a block in one task id; neither holds the character.
-SEPARATOR = "@"
+
+def prepare(folder: Path, task_id: str) -> dict[str, Any]:
+    """Make the store, or let it grow."""
+    store = prepare_store(_config(), report_progress, grow=GROW_VARIABLE in os.environ)
+    return {"store": str(store.path), "fingerprint": store.manifest.fingerprint}
 
 
 def teach(folder: Path, task_id: str) -> dict[str, Any]:
@@ -47,7 +49,14 @@ def test_features(folder: Path, task_id: str) -> dict[str, Any]:
     return {"images": write_test_features(_config(), task_id, report_progress)}
 
 
+def report(folder: Path, task_id: str) -> dict[str, Any]:
+    """Evaluate all finished students and write the table."""
+    results = write_results(_config())
+    return {"students": len(results["students"]), "unfinished": results["unfinished"]}
+
+
 def _config() -> RunConfig:
-    config = saved_config(Path(os.environ[CONFIG_VARIABLE]))
-    torch.set_num_threads(config.cluster.cpus)
+    config = config_of(os.environ)
+    # The step's own number of cores.
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", config.cluster.cpus)))
     return config

@@ -33,6 +33,7 @@ from fdbpl.pipeline.data import load_data
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.datasets.scan import scan_images
 from fdbpl.pipeline.device import choose_device, decoder_name, device_here, planned_device
+from fdbpl.pipeline.grid import new_grid
 from fdbpl.pipeline.grow import grow_store, refuse, wanting
 from fdbpl.pipeline.labels_manifest import (
     CAMPAIGN,
@@ -78,6 +79,7 @@ def prepare_store(
     )
     decoder = make_decoder(decoder_name(config), device="cpu")
     classifier_CD = text_classifier(teacher, data.class_names, config.teacher.templates)
+    grid = new_grid(config, len(images))
     return create_store(
         config.store.path,
         manifest=full_manifest(config, data, teacher=teacher, decoder=decoder, images=images),
@@ -90,9 +92,9 @@ def prepare_store(
                 text_embedding_CD=classifier_CD.cpu().numpy(),
             )
         ],
-        num_seeds=config.crops.seeds,
-        images_per_block=min(config.store.images_per_block, len(images)),
-        seeds_per_block=min(config.store.seeds_per_block, config.crops.seeds),
+        num_seeds=grid.num_seeds,
+        images_per_block=grid.images_per_block,
+        seeds_per_block=grid.seeds_per_block,
         campaigns={
             CAMPAIGN: (
                 ArraySpec(name="crop/box", row_shape=(4,), dtype="int32"),

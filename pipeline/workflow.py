@@ -1,60 +1,76 @@
-"""The steps of the main job, each complete by itself and each doing only what is not done yet.
+"""The steps of the main job as a person runs them one by one, each complete by itself and each doing only what is not
+done yet.
 
-teach -> features -> train -> evaluate. A step cuts its missing work into tasks, hands them to a backend (local
-pool or Slurm array), and says what it did.
+teach -> features -> train -> evaluate. What would be refused by every task is refused here first, before any starts; the
+work itself is a chain of steps that a backend (local pool or Slurm arrays) runs, and this waits for its end.
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from fdbpl.cache_layout.reader import open_reader
-from fdbpl.cache_layout.seal import seal
-from fdbpl.cache_layout.store import Store, open_store
-from fdbpl.pipeline import tasks
+from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import load_data, training_set
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.errors import StageFailed
-from fdbpl.pipeline.evaluate import evaluate
-from fdbpl.pipeline.evaluation_features import missing_features
-from fdbpl.pipeline.features import feature_campaigns, prepare_features
+from fdbpl.pipeline.feature_names import feature_campaigns
+from fdbpl.pipeline.features import begin_features
 from fdbpl.pipeline.labels_manifest import CAMPAIGN
 from fdbpl.pipeline.progress import Ui
-from fdbpl.pipeline.report import write_report
+from fdbpl.pipeline.results import read_results
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.student_run import check_serves, finished_record, open_run_store, student_identity
+from fdbpl.pipeline.steps import chain_of, train_steps
+from fdbpl.pipeline.student_record import finished_record, student_identity
+from fdbpl.pipeline.student_run import check_serves, open_run_store
 from fdbpl.pipeline.students import StudentPlan, student_plans
 from fdbpl.pipeline.supervision import stored_labels
 from fdbpl.pipeline.teach import check_fits, prepare_store
-from fdbpl.pipeline.whole_file import replace_json
-from fdbpl.slurm.backend import make_backend
-from fdbpl.slurm.resources import Resources
-from fdbpl.slurm.stage import Stage
+from fdbpl.pipeline.todo import SEPARATOR
+from fdbpl.slurm.backend import Backend, make_backend
+from fdbpl.slurm.chain import Chain, Todo
+from fdbpl.slurm.records import read_record
 from fdbpl.slurm.status import StageStatus
 
 
 class Workflow:
-    """The steps on one config; `command` is what a person types to go on after a failure."""
+    """The steps on one config; `command` is what a person types to go on after a failure.
+
+    Within `with`, the local pool's workers are kept from one step to the next.
+    """
 
     def __init__(self, config: RunConfig, ui: Ui, *, command: str) -> None:
         self.config, self.ui, self.command = config, ui, command
         self.folder = RunFolder(config.folder)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(self.backend.kept())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
 
     @cached_property
     def data(self) -> DataSet:
         return load_data(self.config.data)
 
+    @cached_property
+    def backend(self) -> Backend:
+        return make_backend(self.config.cluster.kind, max_workers=self.config.cluster.max_workers)
+
     def teach(self, *, grow: bool = False) -> dict[str, Any]:
         """Write what is missing of the teacher's store, and seal it; with `grow`, add what the config asks for more."""
         with self.ui.bar("scan images", "images") as on_progress:
             store = prepare_store(self.config, on_progress, grow=grow)
-        views = self._write_campaign(store, CAMPAIGN, "teach", "tasks:teach", "")
+        computed = self._run(["teach"])
         grid = store.campaign(CAMPAIGN).grid
         return {
             "store": str(store.path),
             "views": grid.num_images * grid.num_seeds,
-            "views_computed": views,
+            "views_computed": _sum_of(computed["teach"], "views"),
             "fingerprint": store.manifest.fingerprint,
         }
 
@@ -65,23 +81,17 @@ class Workflow:
             return {"views_computed": {}}
         with open_reader(self.config.store.path, campaigns=(CAMPAIGN,)):
             pass  # the windows must be there before anything is cut by them
-        store = open_store(self.config.store.path)
-        check_fits(store, self.config, self.data)
-        computed: dict[str, int] = {}
-        for campaign, table in wanted.items():
-            prepare_features(store, self.config, table)
-            prefix = f"{campaign}{tasks.SEPARATOR}"
-            computed[campaign] = self._write_campaign(store, campaign, "features", "tasks:features", prefix)
-        return {"views_computed": computed}
+        check_fits(open_store(self.config.store.path), self.config, self.data)
+        begin_features(self.config)
+        computed = self._run(["features"])["features"]
+        views = {name: _sum_of(computed, "views", prefix=f"{name}{SEPARATOR}") for name in wanted}
+        return {"views_computed": views}
 
     def train(self) -> dict[str, Any]:
-        """Train every student that is not finished."""
+        """Train every student that is not finished, stage by stage."""
         plans = student_plans(self.config)
         self._check_students(plans)
-        waiting = [plan.id for plan in plans if self._record(plan) is None]
-        self._say_done("students", len(plans) - len(waiting), len(plans))
-        if waiting:
-            self._run("train", "tasks:train", waiting, "steps")
+        trained = [task for tasks in self._run(train_steps(self.config)).values() for task in tasks]
         records = {plan.id: self._record(plan) for plan in plans}
         stale = [name for name, record in records.items() if record is None]
         if stale:
@@ -92,33 +102,16 @@ class Workflow:
         finished = [record for record in records.values() if record is not None]
         return {
             "students": list(records),
-            "trained": waiting,
+            "trained": trained,
             "views": sum(record["views"] for record in finished),
             "train_seconds": {record["student"]: record["train_seconds"] for record in finished},
         }
 
     def evaluate(self) -> dict[str, Any]:
         """Accuracies of hand-written prompts and of all finished students; writes results.json and report.md."""
-        missing = missing_features(self.config)
-        if missing:
-            self._run("test-features", "tasks:test_features", missing, "images")
-        results = evaluate(self.config)
-        replace_json(self.folder.results_file, results)
-        write_report(self.folder.report_file, results)
+        self._run(["test-features", "report"])
+        results = read_results(self.config)
         return {**results, "results": str(self.folder.results_file), "report": str(self.folder.report_file)}
-
-    def _write_campaign(self, store: Store, campaign: str, stage: str, function: str, prefix: str) -> int:
-        """Run the tasks of a campaign's missing blocks and seal it; the number of views computed."""
-        missing = store.missing_blocks(campaign)
-        blocks = store.blocks(campaign)
-        self._say_done(f"blocks of {campaign}", len(blocks) - len(missing), len(blocks))
-        views = 0
-        if missing:
-            status = self._run(stage, function, [prefix + block.id for block in missing], "views")
-            views = sum((record.result or {}).get("views", 0) for record in status.records.values())
-        if not store.campaign(campaign).is_sealed:
-            seal(store.path, campaign)
-        return views
 
     def _check_students(self, plans: Sequence[StudentPlan]) -> None:
         """Refuse before any task is started what each of them would refuse; the store is opened once for all."""
@@ -135,40 +128,70 @@ class Workflow:
     def _record(self, plan: StudentPlan) -> dict[str, Any] | None:
         return finished_record(self.folder.student(plan.id), student_identity(self.config, plan, self.data))
 
-    def _say_done(self, what: str, done: int, total: int) -> None:
+    def _run(self, names: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
+        """Run steps to the end, with a bar each.
+
+        Returns:
+            Step -> task -> result, of the tasks that ran.
+
+        Raises:
+            StageFailed: tasks did not complete.
+        """
+        self.folder.save(self.config)
+        chain = chain_of(self.config, names)
+        todos = {step.name: chain.todo(step) for step in chain.steps}
+        for name, todo in todos.items():
+            self._announce(name, todo)
+        if all(todo.is_finished for todo in todos.values()):
+            return {name: {} for name in names}
+        with _Bars(self.ui, chain) as draw:
+            status = self.backend.run(chain, on_update=draw)
+        bad = next((step for step in status.steps if step.standing != "complete"), None)
+        if bad is not None:
+            raise StageFailed(bad, self.command)
+        paths = {name: chain.paths(name) for name in names}
+        return {
+            name: {task: read_record(paths[name], task).result or {} for task in todos[name].missing} for name in names
+        }
+
+    def _announce(self, name: str, todo: Todo) -> None:
+        done = todo.total - len(todo.missing)
         if done:
-            self.ui.say(f"{what}: {done} of {total} are there, nothing to compute for them")
-
-    def _run(self, name: str, function: str, task_ids: Sequence[str], unit: str) -> StageStatus:
-        """Run tasks to the end, with a bar. Raises StageFailed where one does not complete."""
-        saved = self.folder.save(self.config)
-        cluster = self.config.cluster
-        stage = Stage(
-            name=name,
-            function=f"fdbpl.pipeline.{function}",
-            folder=self.folder.root,
-            task_ids=tuple(task_ids),
-            environment={tasks.CONFIG_VARIABLE: str(saved)},
-            resources=Resources(
-                cpus=cluster.cpus,
-                gpus=cluster.gpus,
-                memory_gb=cluster.memory_gb,
-                minutes=cluster.minutes,
-                max_parallel=cluster.max_workers,
-            ),
-        )
-        backend = make_backend(cluster.kind, max_workers=cluster.max_workers, parameters=cluster.slurm)
-        self.ui.say(f"{name}: {len(task_ids)} tasks on {backend.name} ({backend.reason})")
-        with self.ui.bar(name, unit) as on_progress:
-            status = backend.run(stage, on_update=lambda status: _draw(status, on_progress))
-        if not status.is_complete:
-            raise StageFailed(status, self.command)
-        return status
+            self.ui.say(f"{name}: {done} of {todo.total} are there, nothing to compute for them")
+        if todo.missing:
+            self.ui.say(f"{name}: {len(todo.missing)} tasks on {self.backend.name} ({self.backend.reason})")
 
 
-def _draw(status: StageStatus, on_progress: Any) -> None:
-    """Tasks that have not started are as long as the others, until they say otherwise."""
-    progress = status.progress
-    reported = sum(record.progress is not None for record in status.records.values())
-    if reported:
-        on_progress(int(progress.done), int(progress.total / reported * status.total))
+def _sum_of(results: dict[str, dict[str, Any]], key: str, *, prefix: str = "") -> int:
+    return sum(int(result.get(key, 0)) for task, result in results.items() if task.startswith(prefix))
+
+
+class _Bars:
+    """A bar for each step of a chain, from its first sign of life."""
+
+    def __init__(self, ui: Ui, chain: Chain) -> None:
+        self._ui, self._stack = ui, ExitStack()
+        self._units = {step.name: step.unit for step in chain.steps}
+        self._current = ""
+        self._draw: Any = None
+        self._is_busy = False
+
+    def __enter__(self) -> "_Bars":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def __call__(self, status: StageStatus) -> None:
+        """Tasks that have not started are as long as the others, until they say otherwise."""
+        progress = status.progress
+        reported = sum(record.progress is not None for record in status.records.values())
+        is_new = status.stage != self._current
+        if not reported or (is_new and (self._is_busy or status.is_finished)):
+            return
+        self._is_busy = not status.is_finished
+        if is_new:
+            self._stack.close()
+            self._current = status.stage
+            self._draw = self._stack.enter_context(self._ui.bar(status.stage, self._units[status.stage]))
+        self._draw(int(progress.done), int(progress.total / reported * status.total))

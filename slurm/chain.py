@@ -41,11 +41,13 @@ class Step:
 
     Attributes:
         name, function, resources: as of the Stage whose tasks they are.
-        todo: "module:attribute" of a function (folder: Path, environment: Mapping[str, str]) -> Todo.
-        finish: the same kind of function, -> dict | None, called once nothing is missing; or "".
+        todo: "module:attribute" of a function (folder: Path, environment: Mapping[str, str], step: str) -> Todo; `step`
+            is the step's name.
+        finish: the same kind of function, -> dict | None, called once nothing is missing; or "". What it finds amiss it
+            may take away: then that is missing again.
         after: names of the steps before it that it needs.
         needs_all: whether the steps after it wait in vain where one of its tasks is given up.
-        per_task: task ids that one job runs, one after another (a start costs seconds).
+        per_job: task ids that one job runs, one after another (a start costs seconds).
         unit: of the tasks' progress, for people.
     """
 
@@ -56,12 +58,12 @@ class Step:
     after: tuple[str, ...] = ()
     needs_all: bool = True
     resources: Resources = field(default_factory=Resources)
-    per_task: int = 1
+    per_job: int = 1
     unit: str = "tasks"
 
     def __post_init__(self) -> None:
-        if self.per_task < 1:
-            raise ValueError(f"Step.per_task: found {self.per_task}, expected at least 1")
+        if self.per_job < 1:
+            raise ValueError(f"Step.per_job: found {self.per_job}, expected at least 1")
         if self.name == CHECK or self.name.endswith(f".{CHECK}"):
             raise ValueError(f"Step.name: found {self.name!r}, which names checking jobs; choose another")
 
@@ -136,13 +138,13 @@ class Chain:
 
     def todo(self, step: Step) -> Todo:
         """What is missing of a step now."""
-        todo = resolve(step.todo)(self.folder, self.environment)
+        todo = resolve(step.todo)(self.folder, self.environment, step.name)
         assert isinstance(todo, Todo), f"{step.todo} returned {type(todo).__name__}, expected a Todo"
         return todo
 
     def finish(self, step: Step) -> dict[str, Any]:
         """Close a step of which nothing is missing."""
-        return (resolve(step.finish)(self.folder, self.environment) or {}) if step.finish else {}
+        return (resolve(step.finish)(self.folder, self.environment, step.name) or {}) if step.finish else {}
 
     def followers(self, name: str) -> list[Step]:
         """All steps that need that one, directly or not, in order."""

@@ -82,6 +82,13 @@ class StepStatus:
         records = {task_id: seen.record for task_id, seen in self.tasks.items()}
         return StageStatus(stage=self.step.name, records=records, waiting=self.waiting)
 
+    def sentence(self) -> str:
+        """The counts in words, as in "teach: 12 tasks, 7 complete, 2 running, 3 pending (Resources)"."""
+        order: tuple[State, ...] = ("complete", "running", "failed", "stopped", "pending")
+        parts = [f"{self.counts[state]} {state}" for state in order if self.counts[state]]
+        waiting = f" ({self.waiting})" if self.waiting and self.counts["pending"] else ""
+        return f"{self.step.name}: {', '.join([f'{self.total} tasks', *parts])}{waiting}"
+
     @property
     def rate(self) -> float | None:
         """Units (views, steps) a second, of the tasks that run now together; None where none has told yet."""

@@ -9,6 +9,7 @@ more memory or time or away from a node, or given up), or closes the step. Where
 is too, and all that waits for the old one is pointed to the new one. Where a step fails, what waits for it is ended.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -139,10 +140,19 @@ class _Placing:
         waits_for_room = len(wanted) > len(placed.submitted)
         if self.check_of == step.name and not (old or new or waits_for_room):
             if not placed.todo.missing:
-                placed.result = self.chain.finish(step)
-                placed.is_finished = True
+                self._close(step, placed)
             return
         self._see_to_check(step, placed, old, new, delay=waits_for_room and not (old or new))
+
+    def _close(self, step: Step, placed: Placed) -> None:
+        """Do what closes a step. Where that finds results amiss and takes them away, they are made again."""
+        placed.result = self.chain.finish(step)
+        placed.todo = self.chain.todo(step)
+        placed.is_finished = placed.todo.is_finished
+        if placed.todo.missing:
+            self._go_on(step, placed)
+        elif not placed.is_finished:
+            raise RuntimeError(f"{step.finish} has left {step.name} unfinished, though nothing of it is missing")
 
     def _end(self, step: Step, placed: Placed) -> None:
         """End all jobs of a step, those that look after it first."""
@@ -217,7 +227,9 @@ class _Placing:
         for attempt in dict.fromkeys(wanted.values()):
             tasks = [task for task, other in wanted.items() if other == attempt]
             # A task that failed goes alone, so that it does not take others with it again.
-            size = step.per_task if attempt.round == 1 else 1
+            size = step.per_job if attempt.round == 1 else 1
+            if attempt.resources.max_parallel:  # never so large that fewer jobs run at a time than may
+                size = min(size, math.ceil(len(tasks) / attempt.resources.max_parallel))
             bundles = [tuple(tasks[start : start + size]) for start in range(0, len(tasks), size)]
             bundles = bundles[: max(0, int(min(self.room, len(bundles))))]
             self.room -= len(bundles)

@@ -127,11 +127,21 @@ def read_profile(name: str, *, beside: Path, changes: Mapping[str, Any] | None =
         raise ValueError("\n".join(f"{where}: {_fault(fault)}" for fault in error.errors())) from error
 
 
+def find_profile(name: str, *, beside: Path) -> Path | None:
+    """The file of a profile, or None."""
+    places = _places(name, beside) if name else []
+    return next((place for place in places if place.is_file()), None)
+
+
+def _places(name: str, beside: Path) -> list[Path]:
+    return [beside / name, *(folder / f"{name}.toml" for folder in profile_folders(beside))]
+
+
 def _find(name: str, beside: Path) -> Path:
-    places = [beside / name, *(folder / f"{name}.toml" for folder in profile_folders(beside))]
-    for place in places:
-        if place.is_file():
-            return place
+    found = find_profile(name, beside=beside)
+    if found is not None:
+        return found
+    places = _places(name, beside)
     looked = ", ".join(map(str, places[1:]))
     known = sorted({path.stem for folder in profile_folders(beside)[1:] for path in folder.glob("*.toml")})
     raise ValueError(f"found no profile {name!r}, expected one of {looked}; there are: {', '.join(known) or 'none'}")

@@ -1,6 +1,5 @@
 """How a stage stands: what a backend tells its caller while it runs, and in the end."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -67,11 +66,3 @@ class StageStatus:
         """Sum over the tasks that have reported; a task that has not yet adds nothing to done or total."""
         reports = [record.progress for record in self.records.values() if record.progress is not None]
         return Progress(done=sum(one.done for one in reports), total=sum(one.total for one in reports))
-
-    def sentence(self) -> str:
-        """The counts in words, as in "teach: 12 tasks, 7 complete, 2 running, 3 pending (Resources)"."""
-        counts = Counter(record.state for record in self.records.values())
-        order: tuple[State, ...] = ("complete", "running", "failed", "stopped", "pending")
-        parts = [f"{counts[state]} {state}" for state in order if counts[state]]
-        waiting = f" ({self.waiting})" if self.waiting and counts["pending"] else ""
-        return f"{self.stage}: {', '.join([f'{self.total} tasks', *parts])}{waiting}"

@@ -19,7 +19,7 @@ from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.errors import StageFailed
 from fdbpl.pipeline.evaluation_features import write_test_features
-from fdbpl.pipeline.features import feature_array
+from fdbpl.pipeline.feature_names import feature_array
 from fdbpl.pipeline.loading.decoder import UnreadableImage
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run_folder import RunFolder, saved_config

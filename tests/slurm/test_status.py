@@ -35,10 +35,3 @@ def test_progress_is_summed_over_the_tasks_that_report() -> None:
         "c": TaskRecord(task_id="c"),
     }
     assert StageStatus(stage="teach", records=records).progress == Progress(done=13, total=20)
-
-
-def test_sentence() -> None:
-    assert status("complete", "running", "pending", waiting="Resources").sentence() == (
-        "teach: 3 tasks, 1 complete, 1 running, 1 pending (Resources)"
-    )
-    assert status("complete", waiting="Resources").sentence() == "teach: 1 tasks, 1 complete"

@@ -1,0 +1,54 @@
+"""How many tasks a job runs in turn, by how long tasks of a step took so far: a job's start costs seconds, a task that
+is cut off costs what it had not published."""
+
+import json
+import statistics
+from functools import cached_property
+from pathlib import Path
+
+from fdbpl.pipeline.config import RunConfig, StepName
+from fdbpl.slurm.records import TaskRecord
+
+# A job that is worth its start, and is not much to lose.
+JOB_SECONDS = 600.0
+# The part of the time limit that bundled tasks may fill as far as is known.
+_FILLED = 0.5
+
+
+class Sizes:
+    """What the records in a run's folder tell of its tasks; each is read once, when first asked."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
+
+    def per_job(self, step: str, kind: StepName, minutes: float) -> int:
+        """Tasks that a job of a step runs in turn: as the config says, else as many as fill ten minutes (and half of
+        the time limit at most); one where nothing is known yet."""
+        cluster = self._config.cluster
+        own = cluster.steps.get(kind)
+        wanted = cluster.per_job if own is None or own.per_job is None else own.per_job
+        if wanted:
+            return wanted
+        seconds = self.task_seconds(step)
+        return 1 if seconds is None else max(1, int(min(JOB_SECONDS, _FILLED * 60 * minutes) / max(seconds, 1e-3)))
+
+    def task_seconds(self, step: str) -> float | None:
+        """The median time of the step's tasks that are complete, in seconds; None where there are none."""
+        records = self.complete.get(step, [])
+        times = [record.ended - record.started for record in records if record.ended and record.started]
+        return statistics.median(times) if times else None
+
+    @cached_property
+    def complete(self) -> dict[str, list[TaskRecord]]:
+        """The records of complete tasks, by step."""
+        found: dict[str, list[TaskRecord]] = {}
+        for path in (self._config.folder / "records").glob("*/*.json"):
+            record = _complete(path)
+            if record is not None:
+                found.setdefault(path.parent.name, []).append(record)
+        return found
+
+
+def _complete(path: Path) -> TaskRecord | None:
+    values = json.loads(path.read_text())
+    return TaskRecord.from_json(values) if values.get("state") == "complete" else None

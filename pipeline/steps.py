@@ -1,0 +1,111 @@
+"""The steps of a run as a chain of tasks: what each asks for, what it needs, and how its tasks are bundled into jobs."""
+
+from collections.abc import Sequence
+
+from fdbpl.pipeline.config import RunConfig, StepName
+from fdbpl.pipeline.feature_names import feature_campaigns
+from fdbpl.pipeline.run_folder import RunFolder
+from fdbpl.pipeline.sizing import Sizes
+from fdbpl.pipeline.students import stages, student_plans
+from fdbpl.pipeline.todo import CONFIG_VARIABLE, GROW_VARIABLE
+from fdbpl.slurm.chain import Chain, Step
+from fdbpl.slurm.profile import Profile, read_profile
+from fdbpl.slurm.resources import Resources
+
+# A task that ends by one of these, or by one derived from it, was given bad input: no second run mends it.
+FATAL = ("CacheError", "ValueError")
+UNITS = {"teach": "views", "features": "views", "test-features": "images", "train": "steps", "prepare": "images"}
+# Small work beside the tasks: what these ask for where the config does not say otherwise.
+_SMALL = {"prepare": {"gpus": 0}, "report": {"gpus": 0}, "check": {"gpus": 0, "cpus": 1, "memory_gb": 4.0}}
+
+
+def run_chain(config: RunConfig, *, grow: bool = False) -> Chain:
+    """The whole run, from the images to the report.
+
+    Raises:
+        ValueError: students that make no sense, or a site profile that is not as it must be.
+    """
+    trains = train_steps(config)
+    wanted = ["prepare", "teach", *(["features"] if feature_campaigns(config) else []), "test-features", *trains]
+    return chain_of(config, [*wanted, "report"], grow=grow)
+
+
+def train_steps(config: RunConfig) -> list[str]:
+    """The names of the steps of students, a step for each stage."""
+    return [f"train-{number}" for number in range(1, 1 + len(stages(student_plans(config))))]
+
+
+def chain_of(config: RunConfig, names: Sequence[str], *, grow: bool = False) -> Chain:
+    """The chain of some of a run's steps, in order; each waits for those of them that it needs."""
+    environment = {CONFIG_VARIABLE: str(RunFolder(config.folder).config_file(config))}
+    if grow:
+        environment[GROW_VARIABLE] = "1"
+    sizes = Sizes(config)
+    steps: list[Step] = []
+    for name in names:
+        kind = kind_of(name)
+        function, todo, finish = _functions(name, with_features="features" in names)
+        asked = resources(config, kind)
+        steps.append(
+            Step(
+                name=name,
+                function=f"fdbpl.pipeline.tasks:{function}",
+                todo=f"fdbpl.pipeline.todo:{todo}",
+                finish=f"fdbpl.pipeline.todo:{finish}" if finish else "",
+                after=tuple(before for before in _needs(name, names) if before in names),
+                needs_all=kind != "train",
+                resources=asked,
+                per_job=sizes.per_job(name, kind, asked.minutes),
+                unit=UNITS.get(kind, "tasks"),
+            )
+        )
+    return Chain(
+        folder=config.folder,
+        steps=tuple(steps),
+        environment=environment,
+        profile=site_profile(config),
+        check_resources=resources(config, "check"),
+        fatal=FATAL,
+    )
+
+
+def resources(config: RunConfig, kind: StepName) -> Resources:
+    """What a task of a step asks for."""
+    cluster = config.cluster
+    base = {name: getattr(cluster, name) for name in ("cpus", "gpus", "memory_gb", "minutes", "max_workers")}
+    own = config.cluster.steps[kind].model_dump(exclude_none=True) if kind in config.cluster.steps else {}
+    own.pop("per_job", None)
+    asked = {**base, **_SMALL.get(kind, {}), **own}
+    return Resources(max_parallel=asked.pop("max_workers"), **asked)
+
+
+def site_profile(config: RunConfig) -> Profile:
+    """The site profile, with what the config sets of it. Raises ValueError."""
+    return read_profile(config.cluster.profile, beside=config.folder, changes=config.cluster.slurm)
+
+
+def kind_of(step: str) -> StepName:
+    """The step's name in the config: all stages of students are `train`."""
+    return "train" if step.startswith("train-") else step  # type: ignore[return-value]  # names of steps are ours
+
+
+def _functions(name: str, *, with_features: bool) -> tuple[str, str, str]:
+    """The names of the task's function, of what tells what is missing, and of what closes the step."""
+    plain = kind_of(name).replace("-", "_")
+    if name == "teach":
+        suffix = "_for_features" if with_features else ""
+        return plain, f"teach{suffix}", f"finish_teach{suffix}"
+    return plain, plain, "finish_features" if name == "features" else ""
+
+
+def _needs(name: str, names: Sequence[str]) -> list[str]:
+    if name == "teach":
+        return ["prepare"]
+    if name == "features":
+        return ["teach"]
+    if name == "report":
+        return ["test-features", *(other for other in names if other.startswith("train-"))]
+    if name.startswith("train-"):
+        stage = int(name.removeprefix("train-"))
+        return [f"train-{stage - 1}"] if stage > 1 else ["teach", "features"]
+    return []
