@@ -145,7 +145,7 @@ class StepConfig(Section):
     memory_gb: float | None = Field(None, gt=0, description="memory of a task")
     minutes: float | None = Field(None, gt=0, description="time limit of a task")
     max_workers: Positive | None = Field(None, description="tasks at a time")
-    per_job: int | None = Field(None, ge=0, description="tasks that one job runs in turn; 0: as many as fill ten minutes")
+    per_job: int | None = Field(None, ge=0, description="tasks that a job runs in turn; 0: what fills ten minutes")
 
 
 class ClusterConfig(Section):
@@ -158,7 +158,7 @@ class ClusterConfig(Section):
     gpus: int = Field(0, ge=0, description="GPUs of a task")
     memory_gb: float = Field(8, gt=0, description="memory of a task")
     minutes: float = Field(60, gt=0, description="time limit of a task")
-    per_job: int = Field(0, ge=0, description="tasks that one job runs in turn; 0: as many as fill ten minutes")
+    per_job: int = Field(0, ge=0, description="tasks that a job runs in turn; 0: what fills ten minutes")
     slurm: dict[str, Any] = Field(
         default_factory=dict, description="keys of the site profile that this run sets itself, e.g. partition"
     )

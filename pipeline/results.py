@@ -46,7 +46,10 @@ def _made_of(config: RunConfig) -> str:
     folder = RunFolder(config.folder)
     stated = config.model_dump(mode="json", exclude={"folder", "cluster", "loading", "store"})
     students = {plan.id: _digest(folder.student(plan.id).record_file) for plan in student_plans(config)}
-    features = {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in sorted(folder.test_features("x").parent.glob("*"))}
+    features = {
+        path.name: [path.stat().st_size, path.stat().st_mtime_ns]
+        for path in sorted(folder.test_features("x").parent.glob("*"))
+    }
     return digest_of(canonical_json([stated, students, features]).encode())
 
 

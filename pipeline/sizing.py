@@ -38,6 +38,14 @@ class Sizes:
         times = [record.ended - record.started for record in records if record.ended and record.started]
         return statistics.median(times) if times else None
 
+    def rate(self, step: str) -> tuple[float | None, str]:
+        """Units a second of one task, by the step's complete tasks, and their number in words; (None, "") where there
+        are none."""
+        records = [one for one in self.complete.get(step, []) if one.progress is not None and one.progress.done]
+        units = sum(one.progress.done for one in records if one.progress is not None)
+        seconds = sum(one.ended - one.started for one in records if one.ended and one.started)
+        return (units / seconds, f"{len(records)} complete tasks") if units and seconds else (None, "")
+
     @cached_property
     def complete(self) -> dict[str, list[TaskRecord]]:
         """The records of complete tasks, by step."""

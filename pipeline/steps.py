@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from fdbpl.pipeline.config import RunConfig, StepName
 from fdbpl.pipeline.feature_names import feature_campaigns
 from fdbpl.pipeline.run_folder import RunFolder
+from fdbpl.pipeline.run_state import CONFIG_VARIABLE, GROW_VARIABLE
 from fdbpl.pipeline.sizing import Sizes
 from fdbpl.pipeline.students import stages, student_plans
-from fdbpl.pipeline.todo import CONFIG_VARIABLE, GROW_VARIABLE
 from fdbpl.slurm.chain import Chain, Step
 from fdbpl.slurm.profile import Profile, read_profile
 from fdbpl.slurm.resources import Resources

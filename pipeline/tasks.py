@@ -13,10 +13,11 @@ from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.evaluation_features import write_test_features
 from fdbpl.pipeline.features import feature_block
 from fdbpl.pipeline.results import write_results
+from fdbpl.pipeline.run_state import GROW_VARIABLE, config_of
 from fdbpl.pipeline.student_run import run_student
 from fdbpl.pipeline.students import plan_by_id
 from fdbpl.pipeline.teach import prepare_store, teach_block
-from fdbpl.pipeline.todo import GROW_VARIABLE, SEPARATOR, config_of
+from fdbpl.pipeline.todo import SEPARATOR
 from fdbpl.slurm.progress import report_progress
 
 

@@ -8,6 +8,7 @@ Letters: B batch, C texts, D embedding, H W pixels.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from pickle import UnpicklingError
@@ -130,24 +131,37 @@ def _load(model: str, pretrained: str, precision: Precision, device: str) -> Bac
     )
 
 
+def embedding_width(model: str) -> int:
+    """D of a model by its name, without building it. Raises ValueError for an unknown name."""
+    import open_clip
+
+    register_tiny_models()
+    found = open_clip.get_model_config(model)
+    if found is None:
+        raise _unknown_model(model)
+    return int(found["embed_dim"])
+
+
 def check_names(model: str, pretrained: str) -> None:
     """Refuse an unknown model, and weights that are neither a known tag nor a file, before anything is built."""
     import open_clip
 
     register_tiny_models()
     if model not in open_clip.list_models():
-        from difflib import get_close_matches
-
-        near = get_close_matches(model, open_clip.list_models(), n=3) or ["ViT-B-32", "ViT-L-14"]
-        raise ValueError(
-            f"found the model name {model!r}, expected one that open_clip knows, such as {', '.join(near)}"
-        )
+        raise _unknown_model(model)
     tags = open_clip.list_pretrained_tags_by_model(model)
     if pretrained not in tags and not Path(pretrained).is_file():
         raise ValueError(
             f"found pretrained = {pretrained!r} for {model}, expected an existing checkpoint file"
             + (f" or one of the tags {', '.join(tags)}" if tags else " (this model has no downloadable weights)")
         )
+
+
+def _unknown_model(model: str) -> ValueError:
+    import open_clip
+
+    near = get_close_matches(model, open_clip.list_models(), n=3) or ["ViT-B-32", "ViT-L-14"]
+    return ValueError(f"found the model name {model!r}, expected one that open_clip knows, such as {', '.join(near)}")
 
 
 def weights_digest(module: nn.Module) -> str:

@@ -1,0 +1,38 @@
+"""From what a person typed to a run folder and the chain in it, without reading more of the config than its folder."""
+
+import tomllib
+from pathlib import Path
+
+from fdbpl.slurm.chain import Chain, chain_file, load_chain
+
+
+def run_folder(path: Path) -> Path:
+    """The run folder of a config file, or the folder itself.
+
+    Raises:
+        ValueError: neither is there, or the file names no folder.
+    """
+    if path.is_dir():
+        return path.resolve()
+    if not path.is_file():
+        raise ValueError(f"found nothing at {path}, expected a run's config file or its folder")
+    try:
+        folder = tomllib.loads(path.read_text())["folder"]
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as error:
+        raise ValueError(f"{path}: found no `folder = …` in it ({error}), expected a run's config") from error
+    return path.resolve().parent / str(folder)
+
+
+def find_chain(path: Path) -> Chain:
+    """The chain that was last submitted in the run folder of a config, or in that folder.
+
+    Raises:
+        ValueError: nothing was submitted there.
+    """
+    folder = run_folder(path)
+    chain = load_chain(folder)
+    if chain is None:
+        raise ValueError(
+            f"found nothing submitted in {folder}, expected {chain_file(folder)}: `fdbpl submit {path}` begins the run"
+        )
+    return chain

@@ -1,0 +1,94 @@
+"""What a run's tasks have printed: of one task, of those that failed (grouped by cause), or of the latest."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fdbpl.slurm.causes import WORDS
+from fdbpl.slurm.chain import Chain
+from fdbpl.slurm.chain_status import ChainStatus, StepStatus
+from fdbpl.slurm.logs import last_lines
+from fdbpl.slurm.records import TaskRecord
+
+# Of each group of failures, and of the tasks that are shown where none was asked for.
+SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    step: StepStatus
+    record: TaskRecord
+
+
+def task_logs(chain: Chain, status: ChainStatus, task: str, tail: int) -> list[dict[str, Any]]:
+    """The last lines of the tasks of that name, in any step, or of STEP:TASK.
+
+    Raises:
+        ValueError: no such task has begun.
+    """
+    found = [
+        one for one in _tasks(status) if task in (one.record.task_id, f"{one.step.step.name}:{one.record.task_id}")
+    ]
+    if not found:
+        known = [one.record.task_id for one in _tasks(status)]
+        shown = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
+        raise ValueError(f"found no task {task!r} that was submitted, expected one of: {shown or 'none yet'}")
+    return [_log(chain, one, tail) for one in found]
+
+
+def failed_logs(chain: Chain, status: ChainStatus, tail: int) -> list[dict[str, Any]]:
+    """The tasks that ended badly, grouped by step and cause: the largest group first, with some logs of each."""
+    groups = [
+        {
+            "step": step.step.name,
+            "cause": cause,
+            "words": WORDS[cause],
+            "tasks": [record.task_id for record in records],
+            "logs": [_log(chain, _Task(step=step, record=record), tail) for record in _kinds(records)],
+        }
+        for step in status.steps
+        for cause, records in step.causes.items()
+        if not step.is_finished
+    ]
+    return sorted(groups, key=lambda group: -len(group["tasks"]))
+
+
+def latest_logs(chain: Chain, status: ChainStatus, tail: int) -> list[dict[str, Any]]:
+    """The tasks that have told something last, the latest last."""
+    begun = [one for one in _tasks(status) if one.record.log]
+    begun.sort(key=lambda one: one.record.updated or 0.0)
+    return [_log(chain, one, tail) for one in begun[-SHOWN:]]
+
+
+def _kinds(records: list[TaskRecord]) -> list[TaskRecord]:
+    """A few records, first of all those whose errors differ."""
+    differing = {
+        (record.error.type, record.error.message) if record.error else None: record for record in records[::-1]
+    }
+    return list(differing.values())[::-1][:SHOWN]
+
+
+def _tasks(status: ChainStatus) -> Iterator[_Task]:
+    for step in status.steps:
+        for seen in step.tasks.values():
+            yield _Task(step=step, record=seen.record)
+        if step.check is not None:
+            yield _Task(step=step, record=step.check.record)
+
+
+def _log(chain: Chain, task: _Task, tail: int) -> dict[str, Any]:
+    record = task.record
+    path = chain.folder / record.log if record.log else None
+    text = last_lines(path, tail) if path is not None else ""
+    return {
+        "step": task.step.step.name,
+        "task": record.task_id,
+        "state": record.state,
+        "attempt": record.attempt,
+        "host": record.host,
+        "job": record.job,
+        "log": str(path) if path is not None else None,
+        "error": f"{record.error.type}: {record.error.message}" if record.error is not None else None,
+        # A killed task's own log may be empty: then what its job wrote.
+        "lines": (text or (record.error.traceback if record.error is not None else "")).splitlines()[-tail:],
+    }

@@ -1,0 +1,122 @@
+"""How a run stands, for people and for scripts: one table, the worst reason in words, and what to type next."""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from fdbpl.pipeline.exit_codes import COMPLETE, RUNNING, STOPPED, TASKS_FAILED
+from fdbpl.slurm.causes import WORDS
+from fdbpl.slurm.chain_status import ChainStatus, Standing, StepStatus
+
+EXIT_CODES: Mapping[Standing, int] = {
+    "complete": COMPLETE,
+    "running": RUNNING,
+    "failed": TASKS_FAILED,
+    "stopped": STOPPED,
+    "waiting": STOPPED,
+}
+COLUMNS = ("step", "state", "done", "running", "pending", "failed", "rate", "left")
+
+
+def describe(status: ChainStatus, folder: str, typed: str) -> dict[str, Any]:
+    """A run's state as JSON. `typed` is the config or folder that the person named."""
+    return {
+        "folder": folder,
+        "standing": status.standing,
+        "exit_code": EXIT_CODES[status.standing],
+        "steps": [_describe_step(step) for step in status.steps],
+        "next": next_command(status, folder, shlex.quote(typed)),
+    }
+
+
+def next_command(status: ChainStatus, folder: str, typed: str) -> str:
+    """What a person would type next."""
+    if status.standing == "complete":
+        return shlex.join(["cat", f"{folder}/report.md"])
+    return {
+        "running": f"fdbpl status {typed} --watch",
+        "failed": f"fdbpl logs {typed} --failed, then: fdbpl retry {typed}",
+        "stopped": f"fdbpl retry {typed}",
+        "waiting": f"fdbpl retry {typed}",
+    }[status.standing]
+
+
+def _describe_step(step: StepStatus) -> dict[str, Any]:
+    counts = step.counts
+    jobs = sorted({seen.record.job.partition("_")[0] for seen in step.tasks.values() if seen.record.job}, key=int)
+    return {
+        "step": step.step.name,
+        "standing": step.standing,
+        "total": step.total,
+        "done": counts["complete"],
+        "running": counts["running"],
+        "pending": counts["pending"],
+        "failed": counts["failed"],
+        "stopped": counts["stopped"],
+        "unit": step.step.unit,
+        "rate": None if step.rate is None else round(step.rate, 2),
+        "seconds_left": None if step.seconds_left is None else round(step.seconds_left),
+        "waiting": step.waiting,
+        "jobs": jobs,
+        "worst": _worst(step),
+    }
+
+
+def _worst(step: StepStatus) -> dict[str, Any] | None:
+    """The most frequent cause of bad ends, and one task that it hit."""
+    if step.is_finished or not step.causes:
+        return None
+    cause, records = next(iter(step.causes.items()))
+    error = records[0].error
+    message = error.message if error is not None else ""
+    return {
+        "cause": cause,
+        "words": WORDS[cause],
+        "tasks": len(records),
+        "task": records[0].task_id,
+        "type": error.type if error is not None else "",
+        "message": message,
+        "log": records[0].log,
+    }
+
+
+def show_status(described: dict[str, Any]) -> Any:
+    """The state as something that rich prints."""
+    from rich.box import SIMPLE
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE, pad_edge=False)
+    for number, column in enumerate(COLUMNS):
+        table.add_column(column, justify="right" if number > 1 else "left", no_wrap=True)
+    for step in described["steps"]:
+        table.add_row(*_cells(step))
+    lines = []
+    for step in described["steps"]:
+        worst = step["worst"]
+        if worst is not None:
+            lines.append(f"{step['step']}: {worst['words']}: {worst['tasks']} tasks, such as {worst['task']}")
+            lines += [f"  {line}" for line in f"{worst['type']}: {worst['message']}".splitlines()[:6]]
+            lines.append(f"  log: {described['folder']}/{worst['log']}")
+    lines += [f"{described['folder']}: {described['standing']}", f"next: {described['next']}"]
+    return Group(table, *(Text(line) for line in lines))
+
+
+def _cells(step: dict[str, Any]) -> list[str]:
+    state = f"{step['standing']} ({step['waiting']})" if step["waiting"] else step["standing"]
+    failed = step["failed"] + step["stopped"]
+    rate = "" if step["rate"] is None else f"{step['rate']:,.0f} {step['unit']}/s"
+    left = "" if step["seconds_left"] is None else duration(step["seconds_left"])
+    counts = [str(number) if number else "-" for number in (step["running"], step["pending"], failed)]
+    total = f"/{step['total']}" if step["total"] else ""
+    return [step["step"], state, f"{step['done']}{total}", *counts, rate, left]
+
+
+def duration(seconds: float) -> str:
+    """'45 s', '12 min', '3.5 h', '2.1 d'."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} d"
