@@ -139,9 +139,10 @@ def _with_sources(plans: list[StudentPlan]) -> list[StudentPlan]:
 
     def resolve(plan: StudentPlan, path: tuple[str, ...]) -> StudentPlan:
         if plan.id in path:
+            circle = " <- ".join((*path[path.index(plan.id) :], plan.id))
             raise ValueError(
-                f"found students that start from each other ({' <- '.join((*path, plan.id))}), expected a first one: "
-                "take `starts_from` out of one of their [[student]] tables"
+                f"found students that start from each other ({circle}), expected a first one: take `starts_from` out "
+                "of one of their [[student]] tables"
             )
         if plan.id not in resolved:
             name = plan.config.starts_from
@@ -166,7 +167,7 @@ def _no_source(plan: StudentPlan, found: list[StudentPlan], plans: list[StudentP
     others = [one.id for one in plans if one.config.name == name]
     if others:
         return f"{start}, a name under which there are {_some(others)}, {wanted}: add it to that [[student]] table"
-    names = dict.fromkeys(one.config.name for one in plans if one.config.name)
+    names = dict.fromkeys(one.config.name for one in plans if one.config.name not in ("", plan.config.name))
     return (
         f"{start}, expected the `name` of another [[student]] table ({', '.join(names) or 'none has one'}): "
         "give the table to start from that `name`"
