@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from fdbpl.cache_layout.manifest import digest_of
 from fdbpl.pipeline.learners.base import Learner
 from fdbpl.pipeline.whole_file import replace_file
 
@@ -37,6 +38,11 @@ def read_prompts(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return {name: file.get_tensor(name) for name in sorted(file.keys())}, json.loads(facts)
 
 
+def prompts_digest(prompts: dict[str, Tensor]) -> str:
+    """`sha256:` of the prompts' names, shapes and values, wherever they lie."""
+    return digest_of(save({name: value.detach().cpu().contiguous() for name, value in prompts.items()}))
+
+
 def load_into(learner: Learner, prompts: dict[str, Tensor]) -> None:
     """Copy saved prompts into a learner of the same form. Raises ValueError, naming what does not fit."""
     own = learner.prompts()
@@ -47,6 +53,25 @@ def load_into(learner: Learner, prompts: dict[str, Tensor]) -> None:
     with torch.no_grad():
         for name, value in prompts.items():
             own[name].copy_(value)
+
+
+def start_from(learner: Learner, prompts: dict[str, Tensor]) -> None:
+    """Let a learner begin with prompts that another has learned: those of its own names are copied. What it has more
+    begins as it would, and what the other had more is left.
+
+    Raises:
+        ValueError: no name in common, or another shape under the same name.
+    """
+    own = learner.prompts()
+    shared = [name for name in own if name in prompts]
+    if not shared:
+        raise ValueError(f"found prompts named {', '.join(prompts)}, expected one of {', '.join(own)} to start from")
+    found, expected = ({name: tuple(side[name].shape) for name in shared} for side in (prompts, own))
+    if found != expected:
+        raise ValueError(f"found prompts of shapes {found} to start from, expected {expected}: use the same context")
+    with torch.no_grad():
+        for name in shared:
+            own[name].copy_(prompts[name])
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

@@ -106,6 +106,9 @@ class StudentConfig(ModelConfig):
     """A grid of students: every learner x objective x supervision x seed listed is one."""
 
     name: str = Field("", description="what its students' names begin with; needed where two tables agree")
+    starts_from: str = Field(
+        "", description="`name` of the table whose students' prompts its own begin with; empty: hand-written words"
+    )
     learner: tuple[str, ...] = Field(("coop",), description="what is learned: coop")
     objective: tuple[str, ...] = Field(("kdpl",), description="the loss: cross_entropy, kdpl, fdbpl")
     supervision: tuple[Supervision, ...] = Field(

@@ -1,7 +1,5 @@
 """Which device models run on, and which decoder suits it."""
 
-import torch
-
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.slurm.controller import availability
 
@@ -12,13 +10,17 @@ def choose_device(name: str) -> str:
     Raises:
         ValueError: another name, or 'cuda' on a machine without a usable GPU.
     """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name not in ("cpu", "cuda"):
+    if name not in ("auto", "cpu", "cuda"):
         raise ValueError(f"loading.device: found {name!r}, expected auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
+    if name == "cpu":
+        return name
+    import torch  # slow to import, and asked for a GPU only
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if name == "cuda":
         raise ValueError("loading.device: found 'cuda', but this machine has no usable GPU: use auto or cpu")
-    return name
+    return "cpu"
 
 
 def planned_device(config: RunConfig) -> str:

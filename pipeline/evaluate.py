@@ -22,7 +22,7 @@ from fdbpl.pipeline.datasets.few_shot import base_and_new
 from fdbpl.pipeline.device import device_here
 from fdbpl.pipeline.evaluation_features import read_test_features
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.student_run import finished_record, student_identity
+from fdbpl.pipeline.student_record import finished_record, student_identity
 from fdbpl.pipeline.students import StudentPlan, student_plans
 from fdbpl.pipeline.weights import model_key
 

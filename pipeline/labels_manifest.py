@@ -1,23 +1,25 @@
 """What a store's manifest says, and what of it a run can expect without running its teacher.
 
 The whole manifest is known where labels are made. A student states the part that follows from its config and
-the data set's lists; it needs neither the teacher nor the images for that.
+the data set's lists; it needs neither the teacher, nor the images, nor torch for that.
 """
 
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fdbpl.cache_layout.encodings import ENCODINGS
 from fdbpl.cache_layout.images import ImageIndex
 from fdbpl.cache_layout.label_sources import COLUMNS
 from fdbpl.cache_layout.manifest import Manifest, canonical_json, digest_of
-from fdbpl.pipeline.clip.backbone import Backbone
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.device import planned_device
-from fdbpl.pipeline.loading.decoder import Decoder
 from fdbpl.pipeline.weights import weights_source
+
+if TYPE_CHECKING:
+    from fdbpl.pipeline.clip.backbone import Backbone
+    from fdbpl.pipeline.loading.decoder import Decoder
 
 CAMPAIGN = "teacher"
 CLASS_LIST = COLUMNS
@@ -40,7 +42,7 @@ def expected_fields(config: RunConfig) -> dict[str, Any]:
 
 
 def full_manifest(
-    config: RunConfig, data: DataSet, *, teacher: Backbone, decoder: Decoder, images: ImageIndex
+    config: RunConfig, data: DataSet, *, teacher: "Backbone", decoder: "Decoder", images: ImageIndex
 ) -> Manifest:
     """Everything that changes a label; its hash is the store's fingerprint."""
     stated = expected_fields(config)
@@ -75,7 +77,7 @@ def encodings_written(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def decoder_identity(decoder: Decoder, device: str) -> dict[str, str]:
+def decoder_identity(decoder: "Decoder", device: str) -> dict[str, str]:
     """What cuts the pixels. DALI rounds otherwise on a GPU; the others cut on the CPU wherever they deliver to."""
     return {"name": decoder.name, "version": decoder.version, "device": device if decoder.name == "dali" else "cpu"}
 

@@ -4,14 +4,15 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fdbpl.cache_layout.reader import Reader, open_reader
-from fdbpl.pipeline.checkpoint import save_prompts
+from fdbpl.pipeline.checkpoint import prompts_digest, read_prompts, save_prompts, start_from
 from fdbpl.pipeline.clip.backbone import Backbone, load_backbone
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import TrainingSet, load_data, training_set
@@ -21,15 +22,15 @@ from fdbpl.pipeline.device import choose_device, decoder_name
 from fdbpl.pipeline.feature_names import feature_array
 from fdbpl.pipeline.features import check_stored_features
 from fdbpl.pipeline.labels_manifest import CAMPAIGN as TEACHER
-from fdbpl.pipeline.labels_manifest import expected_fields, names_digest
+from fdbpl.pipeline.labels_manifest import expected_fields
 from fdbpl.pipeline.loading.decoder import UnreadableImage, make_decoder
 from fdbpl.pipeline.run_folder import RunFolder, StudentFolder
+from fdbpl.pipeline.student_record import finished_record, identity_digest, student_identity
 from fdbpl.pipeline.students import StudentPlan
 from fdbpl.pipeline.supervision import HardLabels, OnlineTeacher, StoredTeacher, Supervision
 from fdbpl.pipeline.teach import image_root
 from fdbpl.pipeline.train import Ingredients, TrainingLog, train
 from fdbpl.pipeline.views import LiveFeatures, StoredFeatures, ViewSource
-from fdbpl.pipeline.weights import weights_source
 from fdbpl.pipeline.whole_file import replace_file, replace_json
 from fdbpl.pipeline.windows import ComputedWindows, Pixels, StoredWindows
 
@@ -41,7 +42,8 @@ def run_student(
 
     Raises:
         CacheError: a store that is not sealed, does not fit, or lacks the student's features.
-        ValueError: classes that the store does not know, too few images, a wrong model.
+        ValueError: the student that it starts from is not finished, classes that the store does not know, too few
+            images, a wrong model.
     """
     folder = RunFolder(config.folder).student(plan.id)
     data = load_data(config.data)
@@ -49,11 +51,14 @@ def run_student(
     record = finished_record(folder, identity)
     if record is not None:
         return record
+    source = _source_prompts(config, plan.source, data, wanted_by=plan) if plan.source is not None else None
     # A record vouches for the prompts beside it: it goes before they change.
     folder.record_file.unlink(missing_ok=True)
     with ExitStack() as stack:
         reader = stack.enter_context(open_store_for(config, plan, data)) if plan.needs_store else None
         ingredients = gather(config, plan, data, reader)
+        if source is not None:
+            start_from(ingredients.learner, source.prompts)
         torch.manual_seed(plan.seed)
         log = train(
             ingredients,
@@ -64,13 +69,17 @@ def run_student(
             on_progress=on_progress,
         )
         fingerprint = reader.manifest.fingerprint if reader is not None else None
-    facts = {"identity": identity, "fingerprint": fingerprint, "config": config.model_dump(mode="json")}
+    made_of = {
+        "identity": identity,
+        "fingerprint": fingerprint,
+        "starts_from": source.facts if source is not None else None,
+    }
+    facts = {**made_of, "config": config.model_dump(mode="json")}
     save_prompts(folder.prompts_file, ingredients.learner, facts)
     views = log.steps * min(plan.config.batch_size, len(ingredients.training))
     record = {
         "student": plan.id,
-        "identity": identity,
-        "fingerprint": fingerprint,
+        **made_of,
         "steps": log.steps,
         "views": views,
         "train_seconds": round(log.seconds, 3),
@@ -81,29 +90,33 @@ def run_student(
     return record
 
 
-def student_identity(config: RunConfig, plan: StudentPlan, data: DataSet) -> dict[str, Any]:
-    """All that a finished student depends on, by content: change one of it and the student is trained anew.
+@dataclass(frozen=True)
+class Source:
+    """The prompts of a finished student; its id and the digests of its identity and of them, for the records."""
 
-    The same files in another folder are the same; another checkpoint under the same name is not.
-    """
-    labels = expected_fields(config)
-    if plan.supervision == "hard":
-        del labels["teacher"], labels["classes"]
-    return {
-        "student": plan.choices() | {"source": weights_source(plan.config.pretrained)},
-        "class_names": names_digest(data.class_names),
-        "images": data.train.digest,
-        "num_seeds": config.crops.seeds,
-        **labels,
-    }
+    prompts: dict[str, Tensor]
+    facts: dict[str, str]
 
 
-def finished_record(folder: StudentFolder, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """The record of a student that is finished and was made as it would be now, else None."""
-    if not folder.record_file.exists() or not folder.prompts_file.exists():
-        return None
-    record: dict[str, Any] = json.loads(folder.record_file.read_text())
-    return record if record["identity"] == json.loads(json.dumps(identity)) else None
+def _source_prompts(config: RunConfig, source: StudentPlan, data: DataSet, *, wanted_by: StudentPlan) -> Source:
+    """What a student starts from. Raises ValueError where that is not finished, or was made as it would not be now."""
+    folder = RunFolder(config.folder).student(source.id)
+    identity = student_identity(config, source, data)
+    prompts: dict[str, Tensor] = {}
+    facts: dict[str, Any] = {}
+    if finished_record(folder, identity) is not None:
+        prompts, facts = read_prompts(folder.prompts_file)
+    # The prompts say themselves what they are: between the record and them another training may have ended.
+    if facts.get("identity") != json.loads(json.dumps(identity)):
+        found = "trained under another config" if folder.record_file.exists() else "not finished"
+        raise ValueError(
+            f"student {wanted_by.id} starts from {source.id}: found that one {found} ({folder.root}), expected it "
+            f"finished as the config says now: run `fdbpl train CONFIG`, which trains {source.id} first"
+        )
+    return Source(
+        prompts,
+        {"student": source.id, "identity": identity_digest(identity), "prompts": prompts_digest(prompts)},
+    )
 
 
 def open_store_for(config: RunConfig, plan: StudentPlan, data: DataSet) -> Reader:

@@ -1,6 +1,6 @@
 """Every learner by its name. A new one is a file beside this and a line here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from fdbpl.pipeline.clip.backbone import Backbone
@@ -17,6 +17,10 @@ class LearnerOptions(Protocol):
     def build(self, backbone: Backbone, class_names: Sequence[str], *, dual: bool) -> Learner: ...
 
     def start_template(self) -> str: ...
+
+    def starts(self, *, dual: bool) -> Mapping[str, object]:
+        """What each prompt begins as, by its name; under one model, prompts that begin alike have one shape."""
+        ...
 
 
 LEARNERS: dict[str, type[LearnerOptions]] = {kind.name: kind for kind in (CoOpOptions,)}

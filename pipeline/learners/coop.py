@@ -5,7 +5,7 @@ arXiv 2505.18053). Contexts are float32 master copies whatever the precision of 
 small steps would vanish. Letters: B batch, C classes, D embedding, M context tokens, W tower width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, Literal
@@ -34,6 +34,10 @@ class CoOpOptions:
     def start_template(self) -> str:
         """The hand-written prompt that an untrained student equals."""
         return f"{self.context} {{}}."
+
+    def starts(self, *, dual: bool) -> Mapping[str, object]:
+        """The words of each prompt, by its name."""
+        return {"positive": self.context} | ({"negative": self.negative_context} if dual else {})
 
 
 class CoOp(nn.Module):

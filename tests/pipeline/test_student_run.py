@@ -10,7 +10,8 @@ from fdbpl.cache_layout.errors import CacheError
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import load_data
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.student_run import run_student, student_identity
+from fdbpl.pipeline.student_record import student_identity
+from fdbpl.pipeline.student_run import run_student
 from fdbpl.pipeline.students import student_plans
 
 MakeConfig = Callable[..., RunConfig]
