@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="fdbpl",
     help="Adapt CLIP by distilled prompts: the teacher runs once, every student reads its store.",
-    epilog="Exit codes: 0 complete, 1 a check found something, 2 wrong input, 4 tasks failed, "
+    epilog="Exit codes: 0 complete, 1 a check found something, 2 wrong input, 3 running, 4 tasks failed, "
     "75 stopped by a signal (run the same command to go on).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -110,8 +110,8 @@ def demo(
     from fdbpl.pipeline.demo import run_demo, show_demo
     from fdbpl.pipeline.progress import Ui
 
-    overrides = _overrides(set_, cluster)
-    emit(run_demo(folder, Ui(quiet=json_), command=_typed(), overrides=overrides, retrain=retrain), json_, show_demo)
+    changes = overrides(set_, cluster)
+    emit(run_demo(folder, Ui(quiet=json_), command=typed(), overrides=changes, retrain=retrain), json_, show_demo)
 
 
 @app.command()
@@ -155,26 +155,30 @@ def _workflow(path: Path, set_: list[str] | None, cluster: str | None, json_: bo
     from fdbpl.pipeline.students import student_plans
     from fdbpl.pipeline.workflow import Workflow
 
-    config = read_config(path, _overrides(set_, cluster))
+    config = read_config(path, overrides(set_, cluster))
     student_plans(config)  # a senseless student is refused before any step, not after the teacher has run
-    return Workflow(config, Ui(quiet=json_), command=_typed())
+    return Workflow(config, Ui(quiet=json_), command=typed())
 
 
-def _typed() -> str:
+def typed() -> str:
     """The command as it was typed, to be typed again."""
     return shlex.join(["fdbpl", *sys.argv[1:]])
 
 
-def _overrides(set_: list[str] | None, cluster: str | None) -> tuple[str, ...]:
-    return (*(set_ or ()), *((f"cluster.kind={cluster}",) if cluster else ()))
+def overrides(set_: list[str] | None, cluster: str | None, profile: str | None = None) -> tuple[str, ...]:
+    """What flags change of the config, as key=value."""
+    flags = {"cluster.kind": cluster, "cluster.profile": profile}
+    return (*(set_ or ()), *(f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None))
 
 
 def main() -> None:
     """Run the program; turns errors of known kinds into one message and an exit code."""
     from fdbpl.pipeline.cli_bench import bench_app
     from fdbpl.pipeline.cli_cache import cache_app
+    from fdbpl.pipeline.cli_run import register
     from fdbpl.pipeline.cli_world import world_app
 
+    register(app)
     app.add_typer(bench_app, name="bench")
     app.add_typer(cache_app, name="cache")
     app.add_typer(world_app, name="world")
@@ -190,7 +194,7 @@ def main() -> None:
             raise
         code = _explain(error, "--json" in arguments)
     if code == INTERRUPTED:
-        typer.echo(f"stopped; what is complete is kept. To go on: {_typed()}", err=True)
+        typer.echo(f"stopped; what is complete is kept. To go on: {typed()}", err=True)
         code = STOPPED
     sys.exit(code or 0)
 

@@ -1,6 +1,7 @@
-"""The steps of a run as a chain of tasks: what each asks for, what it needs, and how its tasks are bundled into jobs."""
+"""The steps of a run as a chain of tasks: what each asks for, what it needs, and how many of its tasks a job runs."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from fdbpl.pipeline.config import RunConfig, StepName
 from fdbpl.pipeline.feature_names import feature_campaigns
@@ -16,7 +17,11 @@ from fdbpl.slurm.resources import Resources
 FATAL = ("CacheError", "ValueError")
 UNITS = {"teach": "views", "features": "views", "test-features": "images", "train": "steps", "prepare": "images"}
 # Small work beside the tasks: what these ask for where the config does not say otherwise.
-_SMALL = {"prepare": {"gpus": 0}, "report": {"gpus": 0}, "check": {"gpus": 0, "cpus": 1, "memory_gb": 4.0}}
+_SMALL: dict[StepName, dict[str, Any]] = {
+    "prepare": {"gpus": 0},
+    "report": {"gpus": 0},
+    "check": {"gpus": 0, "cpus": 1, "memory_gb": 4.0},
+}
 
 
 def run_chain(config: RunConfig, *, grow: bool = False) -> Chain:

@@ -1,8 +1,8 @@
 """The steps of the main job as a person runs them one by one, each complete by itself and each doing only what is not
 done yet.
 
-teach -> features -> train -> evaluate. What would be refused by every task is refused here first, before any starts; the
-work itself is a chain of steps that a backend (local pool or Slurm arrays) runs, and this waits for its end.
+teach -> features -> train -> evaluate. What would be refused by every task is refused here first, before any starts.
+The work itself is a chain of steps that a backend (local pool or Slurm arrays) runs, and this waits for its end.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
 """The one interface to running a chain, and the choice of what stands behind it."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -12,7 +13,6 @@ from fdbpl.slurm.local_chain import run_here
 from fdbpl.slurm.local_pool import LocalPool
 from fdbpl.slurm.status import StageStatus
 
-Kind = Literal["auto", "local", "slurm"]
 OnUpdate = Callable[[StageStatus], None]
 
 
@@ -27,6 +27,10 @@ class Backend(Protocol):
     @property
     def reason(self) -> str:
         """Why this one was chosen, for people."""
+        ...
+
+    def kept(self) -> AbstractContextManager[object]:
+        """Within it, what costs a start (local workers) is kept from one run to the next."""
         ...
 
     def run(self, chain: Chain, *, on_update: OnUpdate | None = None) -> ChainStatus:
@@ -55,6 +59,9 @@ class LocalBackend:
     reason: str
     name: str = "local"
 
+    def kept(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
     def run(self, chain: Chain, *, on_update: OnUpdate | None = None) -> ChainStatus:
         return run_here(chain, self.pool, on_update=on_update)
 
@@ -66,6 +73,9 @@ class SlurmBackend:
     reason: str
     name: str = "slurm"
 
+    def kept(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
     def run(self, chain: Chain, *, on_update: OnUpdate | None = None) -> ChainStatus:
         # submitit is imported only where it is used.
         from fdbpl.slurm.start import start, watch
@@ -74,12 +84,8 @@ class SlurmBackend:
         return watch(chain, on_update=on_update)
 
 
-def make_backend(kind: Kind, *, max_workers: int | None = None) -> Backend:
-    """The backend of that kind; "auto" is Slurm where jobs can be submitted from here, else the local pool.
-
-    Args:
-        kind: "auto", "local" or "slurm".
-        max_workers: of the local pool.
+def choose_kind(kind: str) -> tuple[Literal["local", "slurm"], str]:
+    """Where tasks are to run, and why there: "auto" is Slurm where jobs can be submitted from here, else this machine.
 
     Raises:
         SlurmError: "slurm" was asked for and no controller answers.
@@ -88,10 +94,23 @@ def make_backend(kind: Kind, *, max_workers: int | None = None) -> Backend:
     if kind not in ("auto", "local", "slurm"):
         raise ValueError(f"backend: found {kind!r}, expected 'auto', 'local' or 'slurm'")
     if kind == "local":
-        return LocalBackend(pool=LocalPool(max_workers), reason="asked for")
+        return "local", "asked for"
     is_there, reason = availability()
     if is_there:
-        return SlurmBackend(reason="asked for" if kind == "slurm" else f"Slurm answers: {reason}")
+        return "slurm", "asked for" if kind == "slurm" else f"Slurm answers: {reason}"
     if kind == "slurm":
         raise SlurmError(f"Slurm cannot be used from here: {reason}; use the local backend, or a login node")
-    return LocalBackend(pool=LocalPool(max_workers), reason=f"no Slurm here: {reason}")
+    return "local", f"no Slurm here: {reason}"
+
+
+def make_backend(kind: str, *, max_workers: int | None = None) -> Backend:
+    """The backend of that kind; errors as of `choose_kind`.
+
+    Args:
+        kind: "auto", "local" or "slurm".
+        max_workers: of the local pool.
+    """
+    chosen, reason = choose_kind(kind)
+    if chosen == "slurm":
+        return SlurmBackend(reason=reason)
+    return LocalBackend(pool=LocalPool(max_workers), reason=reason)

@@ -28,8 +28,8 @@ class WrongInput(ValueError):
     """An error that no second run mends."""
 
 
-def _todo(step: str) -> Callable[[Path, Mapping[str, str]], Todo]:
-    def todo(folder: Path, environment: Mapping[str, str]) -> Todo:
+def _todo(step: str) -> Callable[[Path, Mapping[str, str], str], Todo]:
+    def todo(folder: Path, environment: Mapping[str, str], step: str) -> Todo:
         tasks = json.loads((folder / "plan.json").read_text())[step]
         missing = tuple(task for task in tasks if not (folder / "results" / step / task).exists())
         return Todo(total=len(tasks), missing=missing, is_finished=not missing and (folder / f"closed-{step}").exists())
@@ -37,8 +37,8 @@ def _todo(step: str) -> Callable[[Path, Mapping[str, str]], Todo]:
     return todo
 
 
-def _finish(step: str) -> Callable[[Path, Mapping[str, str]], dict[str, Any]]:
-    def finish(folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+def _finish(name: str) -> Callable[[Path, Mapping[str, str], str], dict[str, Any]]:
+    def finish(folder: Path, environment: Mapping[str, str], step: str) -> dict[str, Any]:
         while (folder / f"hold-{step}").exists():
             time.sleep(0.01)
         if (folder / f"refuse-{step}").exists():

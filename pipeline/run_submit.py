@@ -1,0 +1,161 @@
+"""Starting a run as a whole, and planning it: what is asked before anything is submitted, and what is told after."""
+
+import shlex
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from fdbpl.cache_layout.store import open_store
+from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.config_file import read_config
+from fdbpl.pipeline.data import load_data, training_set
+from fdbpl.pipeline.find_run import find_chain
+from fdbpl.pipeline.provenance import last_submission, note_submission
+from fdbpl.pipeline.run_folder import RunFolder
+from fdbpl.pipeline.steps import run_chain
+from fdbpl.pipeline.students import student_plans
+from fdbpl.slurm.backend import choose_kind
+from fdbpl.slurm.chain import Chain
+from fdbpl.slurm.preview import preview
+
+
+class Submission:
+    """A config as it is to be run as a whole.
+
+    Raises:
+        ValueError: a config, students or a site profile that make no sense; all that is told by `read_config`.
+    """
+
+    def __init__(self, path: Path, overrides: tuple[str, ...] = (), *, grow: bool = False) -> None:
+        self.path, self.grow = path, grow
+        self.config: RunConfig = read_config(path, overrides)
+        self.chain: Chain = run_chain(self.config, grow=grow)
+
+    @cached_property
+    def kind(self) -> tuple[str, str]:
+        """Where it would run, and why there."""
+        return choose_kind(self.config.cluster.kind)
+
+    def check(self) -> None:
+        """Refuse what tasks would refuse, as far as it is known before the teacher has run.
+
+        Raises:
+            ValueError, CacheError: data, students, models or a store that do not fit the config.
+        """
+        from fdbpl.pipeline.clip.backbone import check_names
+        from fdbpl.pipeline.grow import refuse, wanting
+        from fdbpl.pipeline.teach import check_encodings, check_maker
+
+        data = load_data(self.config.data)
+        for plan in student_plans(self.config):
+            training_set(data, plan.config, plan.seed)
+        for model in (self.config.teacher, *self.config.student):
+            check_names(model.model, model.pretrained)
+        if self.config.store.path.exists():
+            store = open_store(self.config.store.path)
+            check_maker(store, self.config)
+            if not self.grow:
+                refuse(store, self.config, wanting(store, self.config, data))
+        else:
+            check_encodings(self.config, data)
+
+    def plan(self, rates: list[str], *, measure: bool) -> dict[str, Any]:
+        """What would be done, and what Slurm says to it, as JSON. Starts nothing.
+
+        Args:
+            rates: "STEP=UNITS_A_SECOND".
+            measure: run the teacher on a few crops, here and now.
+        """
+        from fdbpl.pipeline.measure_rate import measured_rates
+        from fdbpl.pipeline.run_plan import plan_run
+
+        self.check()
+        RunFolder(self.config.folder).save(self.config)
+        known = measured_rates(self.config) if measure else {}
+        planned = plan_run(self.config, self.chain, {**known, **dict(map(_parse_rate, rates))})
+        kind, reason = self.kind
+        for entry, step in zip(planned["steps"], self.chain.steps, strict=True):
+            shown = preview(self.chain, step, entry["jobs"]) if kind == "slurm" and entry["jobs"] else None
+            entry["script"] = shown.script if shown else ""
+            entry["slurm"] = {"accepts": shown.is_accepted, "answer": shown.answer} if shown else None
+        return {**planned, "backend": kind, "reason": reason, "profile": self.config.cluster.profile}
+
+    def submit(self, *, command: str) -> dict[str, Any]:
+        """Start the run; what is queued or running already is left to it.
+
+        Raises:
+            ValueError, CacheError: as of `check`.
+            SlurmError: Slurm refused.
+        """
+        self.check()
+        RunFolder(self.config.folder).save(self.config)
+        return start_chain(self.chain, kind=self.config.cluster.kind, command=command, target=str(self.path))
+
+
+def start_chain(chain: Chain, *, kind: str | None, command: str, target: str | None = None) -> dict[str, Any]:
+    """Start a chain where it is to run (None: where it was started last), and tell what was done.
+
+    Args:
+        target: what a person types to name the run; its folder where None.
+    """
+    from fdbpl.slurm.local_start import start_in_background
+    from fdbpl.slurm.start import start
+
+    chosen, reason = choose_kind(kind or last_submission(chain.folder).get("backend", "auto"))
+    todos = {step.name: chain.todo(step) for step in chain.steps}
+    steps = []
+    if chosen == "slurm":
+        placed = start(chain)
+        for name, one in placed.items():
+            done = one.todo.total - len(one.todo.missing)
+            steps.append(_told(name, len(one.submitted), len(one.attached), done))
+    else:
+        pid = start_in_background(chain, chain.steps[0].resources.max_parallel)
+        reason = f"{reason}; process {pid}" if pid else reason
+        for name, todo in todos.items():
+            steps.append(_told(name, len(todo.missing), 0, todo.total - len(todo.missing)))
+    if any(step["submitted"] for step in steps):
+        note_submission(chain, command=command, backend=chosen)
+    return {
+        "folder": str(chain.folder),
+        "backend": chosen,
+        "reason": reason,
+        "steps": steps,
+        "next": f"fdbpl status {shlex.quote(target or str(chain.folder))} --watch",
+    }
+
+
+def _told(step: str, submitted: int, attached: int, done: int) -> dict[str, Any]:
+    return {"step": step, "submitted": submitted, "attached": attached, "done": done}
+
+
+def script_of(path: Path, step: str) -> dict[str, Any]:
+    """The newest script of a step in the run folder, else the one that would be sent.
+
+    Raises:
+        ValueError: no such step.
+        SlurmError: nothing was submitted, and there is no Slurm here to say what would be.
+    """
+    chain = run_chain(read_config(path)) if path.is_file() else find_chain(path)
+    names = [one.name for one in chain.steps]
+    if step not in names:
+        raise ValueError(f"found --step {step}, expected one of {', '.join(names)}")
+    scripts = sorted(chain.paths(step).submitit.glob("*_submission.sh"), key=lambda script: script.stat().st_mtime)
+    if scripts:
+        return {"step": step, "submitted": str(scripts[-1]), "script": scripts[-1].read_text()}
+    shown = preview(chain, chain.step(step), _num_jobs(chain, step))
+    return {"step": step, "submitted": None, "script": shown.script or shown.answer}
+
+
+def _num_jobs(chain: Chain, step: str) -> int:
+    """The number of jobs of a step's array, if all that is missing were submitted now."""
+    found = chain.step(step)
+    return max(1, -(-len(chain.todo(found).missing) // found.per_job))
+
+
+def _parse_rate(text: str) -> tuple[str, tuple[float, str]]:
+    step, _, number = text.partition("=")
+    try:
+        return step, (float(number), "given")
+    except ValueError:
+        raise ValueError(f"found --rate {text!r}, expected STEP=NUMBER such as teach=800") from None

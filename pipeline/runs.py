@@ -1,0 +1,74 @@
+"""The runs that lie in a folder."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fdbpl.pipeline.provenance import last_submission
+from fdbpl.slurm.chain import chain_file, load_chain
+from fdbpl.slurm.chain_status import chain_status
+from fdbpl.slurm.errors import SlurmError
+
+# A run folder lies at most so many folders below.
+DEPTH = 3
+
+
+def find_runs(folder: Path) -> list[dict[str, Any]]:
+    """Each run in a folder and below it, by when it was submitted last, the latest first.
+
+    Raises:
+        ValueError: no such folder.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"found no folder {folder}, expected one that holds run folders")
+    found = [_describe(run) for run in _run_folders(folder, DEPTH)]
+    return sorted(found, key=lambda run: str(run["submitted"]), reverse=True)
+
+
+def _run_folders(folder: Path, depth: int) -> Iterator[Path]:
+    if chain_file(folder).exists():
+        yield folder
+        return
+    try:
+        inner = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False))
+    except PermissionError:  # somebody else's run
+        return
+    if depth:
+        for path in inner:
+            yield from _run_folders(Path(path), depth - 1)
+
+
+def _describe(folder: Path) -> dict[str, Any]:
+    chain = load_chain(folder)
+    assert chain is not None
+    last = last_submission(folder)
+    try:
+        status = chain_status(chain)
+        standing: str = status.standing
+        done = {step.step.name: [step.counts["complete"], step.total] for step in status.steps}
+    except SlurmError:
+        standing, done = "unknown: Slurm does not answer", {}
+    return {
+        "folder": str(folder),
+        "standing": standing,
+        "steps": done,
+        "submitted": last.get("time"),
+        "command": last.get("command"),
+        "backend": last.get("backend"),
+        "code": last.get("code"),
+        "versions": last.get("versions"),
+    }
+
+
+def show_runs(result: dict[str, Any]) -> None:
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("run", "state", "done", "submitted", "where", "code", box=SIMPLE, pad_edge=False)
+    for run in result["runs"]:
+        done = ", ".join(f"{name} {have}/{total}" for name, (have, total) in run["steps"].items() if total)
+        code = (run["code"] or "-")[:12]
+        table.add_row(run["folder"], run["standing"], done, run["submitted"] or "-", run["backend"] or "-", code)
+    Console(highlight=False).print(table)
