@@ -9,12 +9,14 @@ from rich.table import Table
 
 from fdbpl.pipeline.run_status import duration
 
-COLUMNS = ("step", "tasks", "missing", "jobs", "at a time", "work", "rate of one", "time", "GPU-h", "bytes")
+COLUMNS = ("step", "missing", "jobs", "work", "one task", "time", "GPU-h", "store")
 
 
 def show_plan(plan: dict[str, Any], *, scripts: bool, typed: str) -> None:
     """Print the plan: a table, totals, Slurm's answers, and what to type next."""
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 110
     table = Table(box=SIMPLE, pad_edge=False)
     for number, column in enumerate(COLUMNS):
         table.add_column(column, justify="right" if number else "left", no_wrap=True)
@@ -53,12 +55,11 @@ def _totals(plan: dict[str, Any], typed: str) -> list[str]:
 
 def _cells(step: dict[str, Any]) -> list[str]:
     bundle = f" x {step['per_job']}" if step["per_job"] > 1 else ""
+    jobs = f"{step['jobs']}{bundle}, {step['parallel']} at a time" if step["jobs"] else "-"
     return [
         step["step"],
-        str(step["tasks"]),
-        str(step["missing"] or "-"),
-        f"{step['jobs'] or '-'}{bundle}",
-        str(step["parallel"] or "-"),
+        f"{step['missing']} of {step['tasks']}",
+        jobs,
         f"{step['units']:,} {step['unit']}" if step["units"] else "-",
         "?" if step["rate"] is None and step["units"] else f"{step['rate']:,.0f}/s" if step["rate"] else "-",
         "?" if step["seconds"] is None else duration(step["seconds"]) if step["seconds"] else "-",

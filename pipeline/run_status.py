@@ -89,7 +89,7 @@ def show_status(described: dict[str, Any]) -> Any:
 
     table = Table(box=SIMPLE, pad_edge=False)
     for number, column in enumerate(COLUMNS):
-        table.add_column(column, justify="right" if number > 1 else "left", no_wrap=True)
+        table.add_column(column, justify="right" if number > 1 else "left", no_wrap=number != 1)
     for step in described["steps"]:
         table.add_row(*_cells(step))
     lines = []
@@ -104,7 +104,9 @@ def show_status(described: dict[str, Any]) -> Any:
 
 
 def _cells(step: dict[str, Any]) -> list[str]:
-    state = f"{step['standing']} ({step['waiting']})" if step["waiting"] else step["standing"]
+    state = "queued" if step["standing"] == "running" and not step["running"] else step["standing"]
+    if step["waiting"]:
+        state += f" ({step['waiting']})"
     failed = step["failed"] + step["stopped"]
     rate = "" if step["rate"] is None else f"{step['rate']:,.0f} {step['unit']}/s"
     left = "" if step["seconds_left"] is None else duration(step["seconds_left"])

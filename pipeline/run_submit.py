@@ -1,8 +1,10 @@
 """Starting a run as a whole, and planning it: what is asked before anything is submitted, and what is told after."""
 
 import shlex
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from fdbpl.cache_layout.store import open_store
@@ -12,6 +14,7 @@ from fdbpl.pipeline.data import load_data, training_set
 from fdbpl.pipeline.find_run import find_chain
 from fdbpl.pipeline.provenance import last_submission, note_submission
 from fdbpl.pipeline.run_folder import RunFolder
+from fdbpl.pipeline.run_state import CONFIG_VARIABLE
 from fdbpl.pipeline.steps import run_chain
 from fdbpl.pipeline.students import student_plans
 from fdbpl.slurm.backend import choose_kind
@@ -70,9 +73,11 @@ class Submission:
         from fdbpl.pipeline.run_plan import plan_run
 
         self.check()
-        RunFolder(self.config.folder).save(self.config)
         known = measured_rates(self.config) if measure else {}
-        planned = plan_run(self.config, self.chain, {**known, **dict(map(_parse_rate, rates))})
+        with TemporaryDirectory() as temporary:  # a plan leaves nothing in the run folder
+            saved = str(RunFolder(Path(temporary)).save(self.config))
+            asked = replace(self.chain, environment={**self.chain.environment, CONFIG_VARIABLE: saved})
+            planned = plan_run(self.config, asked, {**known, **dict(map(_parse_rate, rates))})
         kind, reason = self.kind
         for entry, step in zip(planned["steps"], self.chain.steps, strict=True):
             shown = preview(self.chain, step, entry["jobs"]) if kind == "slurm" and entry["jobs"] else None

@@ -172,6 +172,7 @@ class Chain:
             "format": 1,
             "profile": self.profile.model_dump(mode="json"),
         }
+        chain_file(self.folder).parent.mkdir(parents=True, exist_ok=True)
         write_json(chain_file(self.folder), payload)
 
 

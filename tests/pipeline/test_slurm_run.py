@@ -33,7 +33,7 @@ def test_teacher_and_students_run_as_arrays(slurm_cluster: Any, config: RunConfi
     workflow.features()
     assert workflow.train()["trained"] == ["coop-kdpl-cached-seed1", "coop-fdbpl-cached-seed1"]
 
-    stage = Stage(name="train", function="a:b", folder=config.folder, task_ids=("x",))
+    stage = Stage(name="train-1", function="a:b", folder=config.folder, task_ids=("x",))
     jobs = {read_record(stage.paths, task).job for task in ("coop-kdpl-cached-seed1", "coop-fdbpl-cached-seed1")}
     assert len({job.split("_")[0] for job in jobs if job}) == 1  # one array of two tasks
 
@@ -52,6 +52,6 @@ def test_a_student_that_starts_before_the_seal_refuses(slurm_cluster: Any, confi
     prepare_store(config)
     workflow = Workflow(config, Ui(quiet=True), command="fdbpl train")
     with pytest.raises(StageFailed, match="UnsealedStore") as caught:
-        workflow._run("train", "tasks:train", ["coop-kdpl-cached-seed1"], "steps")
+        workflow._run(["train-1"])
     assert caught.value.exit_code == 2
     assert not (config.folder / "students").exists()

@@ -197,7 +197,7 @@ def test_an_image_that_breaks_after_the_scan_is_named_and_the_others_are_unharme
         workflow(config).teach()
     assert f"image 100 ({bad})" in str(caught.value)
     assert caught.value.exit_code == 2
-    assert {record.task_id for record in caught.value.status.unfinished} == {"2.0", "2.1"}
+    assert {record.task_id for record in caught.value.unfinished} == {"2.0", "2.1"}
     bad.write_bytes(content)
     assert workflow(config).teach()["views_computed"] == 32 * 4  # the last block of images alone
 
