@@ -23,12 +23,18 @@ _LONGEST_FILE_NAME = 200
 
 @dataclass(frozen=True, kw_only=True)
 class TaskCall:
-    """One task, as it travels to the process that runs it."""
+    """One task, as it travels to the process that runs it.
+
+    Attributes:
+        function, folder, stage, task_id: as of the stage.
+        environment: variables that the process sets while it runs the task; none where it was started with them.
+    """
 
     function: str
     folder: str
     stage: str
     task_id: str
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def paths(self) -> StagePaths:
@@ -83,8 +89,14 @@ class Stage:
     def paths(self) -> StagePaths:
         return StagePaths(folder=self.folder, stage=self.name)
 
-    def call(self, task_id: str) -> TaskCall:
-        return TaskCall(function=self.function, folder=str(self.folder), stage=self.name, task_id=task_id)
+    def call(self, task_id: str, environment: Mapping[str, str] | None = None) -> TaskCall:
+        return TaskCall(
+            function=self.function,
+            folder=str(self.folder),
+            stage=self.name,
+            task_id=task_id,
+            environment=dict(environment or {}),
+        )
 
     def task_environment(self) -> dict[str, str]:
         """The variables that a backend sets for each task: the stage's own win."""

@@ -1,5 +1,6 @@
 """Functions of tasks for the tests: they run in workers and jobs, found through PYTHONPATH."""
 
+import json
 import os
 import signal
 import subprocess
@@ -90,6 +91,16 @@ def wait_for_gate(folder: Path, task_id: str) -> dict[str, Any]:
         time.sleep(0.01)
     report_progress(4, 4, words="through the gate")
     return {"task": task_id}
+
+
+def wait_for_sign_of_life(folder: Path, task_id: str) -> dict[str, Any]:
+    """Report nothing until the record has been renewed, at most 10 s; return what it says then."""
+    record = folder / "records" / "sample" / f"{task_id}.json"
+    first = json.loads(record.read_text())
+    deadline = time.monotonic() + 10
+    while (found := json.loads(record.read_text())) == first and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return {name: found[name] for name in ("state", "updated")}
 
 
 def deaf_with_child(folder: Path, task_id: str) -> dict[str, Any]:
