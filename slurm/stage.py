@@ -8,7 +8,7 @@ idempotent: a backend may run a task again after a death, and two copies of one 
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from fdbpl.slurm.paths import StagePaths, file_name
@@ -39,6 +39,9 @@ class TaskCall:
     @property
     def paths(self) -> StagePaths:
         return StagePaths(folder=Path(self.folder), stage=self.stage)
+
+    def with_environment(self, environment: Mapping[str, str]) -> "TaskCall":
+        return replace(self, environment=dict(environment))
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -89,14 +92,8 @@ class Stage:
     def paths(self) -> StagePaths:
         return StagePaths(folder=self.folder, stage=self.name)
 
-    def call(self, task_id: str, environment: Mapping[str, str] | None = None) -> TaskCall:
-        return TaskCall(
-            function=self.function,
-            folder=str(self.folder),
-            stage=self.name,
-            task_id=task_id,
-            environment=dict(environment or {}),
-        )
+    def call(self, task_id: str) -> TaskCall:
+        return TaskCall(function=self.function, folder=str(self.folder), stage=self.name, task_id=task_id)
 
     def task_environment(self) -> dict[str, str]:
         """The variables that a backend sets for each task: the stage's own win."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fdbpl.slurm.progress import report_progress
+from fdbpl.slurm.stopping import Stopped
 
 
 def echo(folder: Path, task_id: str) -> dict[str, Any]:
@@ -19,6 +20,14 @@ def echo(folder: Path, task_id: str) -> dict[str, Any]:
 
 def environment(folder: Path, task_id: str) -> dict[str, Any]:
     return {"value": os.environ.get(task_id), "pid": os.getpid()}
+
+
+def leave_variable(folder: Path, task_id: str) -> dict[str, Any]:
+    """Change the process's environment as a careless library does; say what the task before left."""
+    found = {"left": os.environ.get("LEFT"), "home": os.environ.get("HOME"), "pid": os.getpid()}
+    os.environ["LEFT"] = task_id
+    os.environ.pop("HOME", None)
+    return found
 
 
 def nothing(folder: Path, task_id: str) -> None:
@@ -109,6 +118,24 @@ def deaf_with_child(folder: Path, task_id: str) -> dict[str, Any]:
     child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
     (folder / "child").write_text(str(child.pid))
     return wait_for_gate(folder, task_id)
+
+
+def hang_if_bad(folder: Path, task_id: str) -> dict[str, Any]:
+    """Hang without a sign, deaf to all requests, with a child in a process group of its own."""
+    if task_id.startswith("bad"):
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+        child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], process_group=0)
+        (folder / "child").write_text(str(child.pid))
+        while True:
+            signal.pause()
+    return {"task": task_id}
+
+
+def return_when_stopped(folder: Path, task_id: str) -> dict[str, Any]:
+    try:
+        return wait_for_gate(folder, task_id)
+    except Stopped as stop:
+        return {"stop": str(stop)}
 
 
 def clean_up_when_stopped(folder: Path, task_id: str) -> dict[str, Any]:
