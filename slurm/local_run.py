@@ -108,8 +108,7 @@ class LocalRun:
         if task_id is None:
             return
         if not stopped and self._may_put_back(worker, task_id):
-            if worker.is_new:
-                self._put_back.add(task_id)
+            self._put_back.add(task_id)
             self._queue.appendleft(task_id)
             return
         ending = self._ending(worker, task_id, exit_status, stopped=stopped)
@@ -118,7 +117,7 @@ class LocalRun:
         self._book.close(task_id, ending, replacing=replacing)
 
     def _may_put_back(self, worker: LocalWorker, task_id: str) -> bool:
-        """Whether a task has not begun: once only, lest workers that cannot start are started for ever."""
+        """Whether a task has not begun: new workers that cannot start would otherwise be started for ever."""
         has_begun = self._book.read(task_id).state != "pending"
         return not has_begun and not worker.is_over_time and not (worker.is_new and task_id in self._put_back)
 

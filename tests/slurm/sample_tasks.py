@@ -52,6 +52,13 @@ def die_if_bad(folder: Path, task_id: str) -> dict[str, Any]:
     return {"task": task_id}
 
 
+def hang_up_and_die(folder: Path, task_id: str) -> None:
+    """Close all pipes, some time before the end."""
+    os.closerange(3, 100)
+    time.sleep(0.3)
+    os._exit(3)
+
+
 class StopsWhenRead(dict[str, Any]):
     """A result that sends its process TERM when it is written down."""
 
@@ -118,6 +125,10 @@ def deaf_with_child(folder: Path, task_id: str) -> dict[str, Any]:
     child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
     (folder / "child").write_text(str(child.pid))
     return wait_for_gate(folder, task_id)
+
+
+def slow_if_slow(folder: Path, task_id: str) -> None:
+    time.sleep(1.0 if task_id == "slow" else 0)
 
 
 def hang_if_bad(folder: Path, task_id: str) -> dict[str, Any]:

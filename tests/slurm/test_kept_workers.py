@@ -62,6 +62,32 @@ def test_without_with_no_worker_outlives_its_stage(make_stage: MakeStage, lives:
     assert pid(pool.run(make_stage("echo", "a"))) != pid(first)
 
 
+def test_a_worker_without_a_task_waits_for_the_next_stage_or_ends_before_this_one(
+    make_stage: MakeStage, lives: Callable[[int], bool]
+) -> None:
+    pool = LocalPool(2)
+    alive: list[bool] = []
+
+    def look(status: StageStatus) -> None:
+        first, slow = status.records["a"], status.records["slow"]
+        if first.is_final and slow.state == "running":
+            alive.append(lives(first.pid))
+
+    with pool:
+        pids = [
+            {
+                record.pid
+                for record in pool.run(make_stage("slow_if_slow", "a", "slow"), on_update=look).records.values()
+            }
+            for _ in range(2)
+        ]
+    assert len(pids[0]) == 2 and pids[0] == pids[1]
+    assert alive and all(alive)
+    alive.clear()
+    pool.run(make_stage("slow_if_slow", "a", "slow"), on_update=look, poll_seconds=0.02)
+    assert alive[-1:] == [False]
+
+
 def test_only_the_outermost_with_ends_the_workers(make_stage: MakeStage, lives: Callable[[int], bool]) -> None:
     with LocalPool(1) as pool:
         with pool:
@@ -143,8 +169,11 @@ def test_a_worker_whose_task_failed_is_not_used_again(make_stage: MakeStage) -> 
     assert pids["a"] == pids["bad"] != pids["c"] == pids["d"]
 
 
-def test_what_a_task_does_to_the_environment_ends_with_it(make_stage: MakeStage) -> None:
-    found = results(LocalPool(1).run(make_stage("leave_variable", "a", "b", environment={"HOME": "/here"})))
+def test_what_a_task_does_to_the_environment_ends_with_it(
+    make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/here")
+    found = results(LocalPool(1).run(make_stage("leave_variable", "a", "b")))
     assert [(result["left"], result["home"]) for result in found] == [(None, "/here"), (None, "/here")]
     assert found[0]["pid"] == found[1]["pid"]
 
@@ -186,5 +215,7 @@ def test_killing_the_caller_kills_workers_that_wait(
         assert caller.stdout is not None
         worker = int(caller.stdout.readline())
         assert lives(worker)
+        # One that cannot notice that its pipe is closed.
+        os.kill(worker, signal.SIGSTOP)
         caller.kill()
     cluster_module.wait_until(lambda: not lives(worker), "the worker is gone", 5)

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,13 @@ def test_a_killed_worker_is_recorded_and_replaced(make_stage: MakeStage) -> None
     assert record.error.traceback == "last words"
     assert record == read_record(stage.paths, "bad1")
     assert record.started is not None and record.ended is not None
+
+
+def test_a_death_is_seen_at_once_though_the_pipe_was_closed_before(make_stage: MakeStage) -> None:
+    began = time.monotonic()
+    record = LocalPool(1).run(make_stage("hang_up_and_die", "a"), poll_seconds=30).records["a"]
+    assert time.monotonic() - began < 15
+    assert (record.state, record.exit_status) == ("failed", 3)
 
 
 def test_a_worker_that_cannot_start_ends_its_tasks(make_stage: MakeStage, tmp_path: Path) -> None:

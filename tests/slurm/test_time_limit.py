@@ -17,7 +17,7 @@ MakeStage = Callable[..., Stage]
 LIMIT = Resources(minutes=0.3 / 60)
 
 
-def run_limited(make_stage: MakeStage, function: str, task_id: str, grace_seconds: float = 5.0) -> TaskRecord:
+def run_limited(make_stage: MakeStage, function: str, task_id: str, grace_seconds: float = 30.0) -> TaskRecord:
     with LocalPool(1, grace_seconds=grace_seconds) as pool:
         pool.run(make_stage("echo", "warm"))
         stage = make_stage(function, task_id, resources=LIMIT)
@@ -63,13 +63,17 @@ def test_a_task_that_makes_an_end_of_its_own_keeps_it(make_stage: MakeStage) -> 
 
 
 def test_a_worker_that_does_not_come_up_counts_as_the_task(make_stage: MakeStage, tmp_path: Path) -> None:
-    (tmp_path / "argparse.py").write_text("import signal, time\nsignal.signal(signal.SIGUSR2, signal.SIG_IGN)\n")
-    with (tmp_path / "argparse.py").open("a") as file:
-        file.write("time.sleep(60)\n")
-    stage = make_stage("echo", "a", resources=LIMIT, environment={"PYTHONPATH": str(tmp_path)})
+    (tmp_path / "argparse.py").write_text(
+        "import pathlib, os, signal, time\n"
+        "signal.signal(signal.SIGUSR2, signal.SIG_IGN)\n"
+        f"pathlib.Path({str(tmp_path)!r}, f'start-{{os.getpid()}}').touch()\n"
+        "time.sleep(60)\n"
+    )
+    stage = make_stage("echo", "a", resources=Resources(minutes=1 / 60), environment={"PYTHONPATH": str(tmp_path)})
     record = LocalPool(1, grace_seconds=0.1).run(stage).records["a"]
     assert (record.state, record.attempt) == ("failed", 1)
     assert record.error is not None and record.error.type == "TIMEOUT"
+    assert len(list(tmp_path.glob("start-*"))) == 1
 
 
 def test_the_other_tasks_go_on(make_stage: MakeStage) -> None:
