@@ -6,7 +6,7 @@ replaced whole. `attempt` counts the runs of a task, and a record of an older at
 newer one, so a late copy of a task (after a network partition, say) does not undo the news.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -55,13 +55,14 @@ class TaskRecord:
         state: pending, running, complete, failed, or stopped (by a signal; to be resumed).
         attempt: 1 for the first run; 0 while the task has never started.
         host, pid: where it runs or ran.
-        started, ended, updated: seconds since 1970, UTC.
+        started, ended, updated: seconds since 1970, UTC; a task that runs renews `updated` every 25 s.
         result: what the function returned.
         error: set where the state is failed or stopped.
         progress: the last that the task reported, or None.
         log: the task's output, relative to the run folder.
         job: the Slurm job ("12_3"), or None.
         exit_status: of a worker process that died under a local task (-9: by signal 9), or None.
+        gpu: the CUDA_VISIBLE_DEVICES that the task ran with, or "".
     """
 
     task_id: str
@@ -78,6 +79,7 @@ class TaskRecord:
     log: str = ""
     job: str | None = None
     exit_status: int | None = None
+    gpu: str = ""
 
     @property
     def is_final(self) -> bool:
@@ -153,10 +155,15 @@ class RecordBook:
         record = read_record(self.paths, task_id)
         return record if record.attempt > self.attempts_before[task_id] else self._unstarted(task_id)
 
-    def close(self, task_id: str, ending: TaskRecord) -> TaskRecord:
-        """End a task that cannot write its record any more: as given, unless it did leave a final one."""
+    def close(self, task_id: str, ending: TaskRecord, *, replacing: Collection[State] = ()) -> TaskRecord:
+        """End a task that cannot write its record any more: as given, unless it did leave a final one.
+
+        Args:
+            task_id, ending: of the task.
+            replacing: final states that are no last word.
+        """
         found = self.read(task_id)
-        if not found.is_final:
+        if not found.is_final or found.state in replacing:
             attempt = max(found.attempt, self.attempts_before[task_id] + 1)
             found = replace(
                 ending,
@@ -167,6 +174,7 @@ class RecordBook:
                 progress=found.progress,
                 log=found.log or ending.log,
                 job=found.job or ending.job,
+                gpu=found.gpu or ending.gpu,
             )
             write_record(self.paths, found)
         self.records[task_id] = found

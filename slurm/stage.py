@@ -8,7 +8,7 @@ idempotent: a backend may run a task again after a death, and two copies of one 
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from fdbpl.slurm.paths import StagePaths, file_name
@@ -23,16 +23,25 @@ _LONGEST_FILE_NAME = 200
 
 @dataclass(frozen=True, kw_only=True)
 class TaskCall:
-    """One task, as it travels to the process that runs it."""
+    """One task, as it travels to the process that runs it.
+
+    Attributes:
+        function, folder, stage, task_id: as of the stage.
+        environment: variables that the process sets while it runs the task; none where it was started with them.
+    """
 
     function: str
     folder: str
     stage: str
     task_id: str
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def paths(self) -> StagePaths:
         return StagePaths(folder=Path(self.folder), stage=self.stage)
+
+    def with_environment(self, environment: Mapping[str, str]) -> "TaskCall":
+        return replace(self, environment=dict(environment))
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -2,7 +2,8 @@
 
 Whatever the function does (return, raise, exit, be stopped) ends in one final record; only a death of the
 process leaves a record that says 'running', and then the backend ends it. What the task prints goes to its
-own log file, at the level of file descriptors, so that C libraries and child processes are heard too.
+own log file, at the level of file descriptors, so that C libraries and child processes are heard too. A task leaves no
+environment variable behind for the next one of the process.
 """
 
 import importlib
@@ -12,7 +13,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,15 +49,21 @@ def run_task(call: TaskCall, signals: StopSignals, *, job: str | None = None) ->
     Raises:
         OSError: the record or the log cannot be written.
     """
+    with _variables(call.environment):
+        return _run_task(call, signals, job)
+
+
+def _run_task(call: TaskCall, signals: StopSignals, job: str | None) -> int:
     paths = call.paths
     record = _begin(call, job)
 
-    def write_progress(progress: Progress) -> None:
+    def write_progress(progress: Progress | None) -> None:
         write_record(paths, replace(record, progress=progress, updated=time.time()))
 
     reporter = Reporter(write_progress)
-    with _output_to(paths.folder / record.log):
+    with _output_to(paths.folder / record.log), reporter.heartbeat():
         ending = _call_function(call, signals, reporter)
+    reporter.close()  # nothing may replace the final record
     now = time.time()
     final = replace(
         record,
@@ -85,6 +92,7 @@ def _begin(call: TaskCall, job: str | None) -> TaskRecord:
         updated=now,
         log=paths.relative(paths.log(call.task_id, attempt)),
         job=job,
+        gpu=os.environ.get("CUDA_VISIBLE_DEVICES", ""),
     )
     write_record(paths, record)
     return record
@@ -127,6 +135,20 @@ def _describe(error: BaseException) -> TaskError:
     sys.stderr.write(text)
     bases = tuple(base.__name__ for base in type(error).__mro__[1:] if issubclass(base, Exception))
     return TaskError(type=type(error).__name__, message=str(error), traceback=text, bases=bases)
+
+
+@contextmanager
+def _variables(wanted: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables while the body runs; then undo that, and what else the body has changed."""
+    before = dict(os.environ)
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        # One by one: a thread that C code left behind may be reading the others.
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update({name: value for name, value in before.items() if os.environ.get(name) != value})
 
 
 @contextmanager

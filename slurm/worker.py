@@ -85,9 +85,9 @@ def _serve(read: int, write: int, signals: StopSignals) -> int:
             if not line:
                 return 0
             code = run_task(TaskCall.from_json(line), signals)
-            if code == EXIT_CODES["stopped"]:
+            if code == EXIT_CODES["stopped"] or signals.received is not None:
                 # No answer: it would be taken as a wish for another task.
-                return code
+                return EXIT_CODES["stopped"]
             os.write(write, f"{code}\n".encode())
 
 

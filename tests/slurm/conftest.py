@@ -1,6 +1,7 @@
 """What the tests of running tasks share."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,11 @@ from fdbpl.slurm.stage import Stage
 SAMPLES = Path(__file__).parent
 
 
+def python_path() -> str:
+    """PYTHONPATH of the tasks: the samples, then the caller's own, so that workers import what the tests import."""
+    return os.pathsep.join([str(SAMPLES), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 @pytest.fixture
 def samples() -> Path:
     """The folder that holds sample_tasks.py, sample_steps.py and run_stage.py."""
@@ -26,7 +32,7 @@ def make_stage(tmp_path: Path) -> Callable[..., Stage]:
     """A stage of one of the functions in sample_tasks.py, in a new run folder unless one is given."""
 
     def make(function: str, *task_ids: str, folder: Path | None = None, **options: Any) -> Stage:
-        environment = {"PYTHONPATH": str(SAMPLES), **options.pop("environment", {})}
+        environment = {"PYTHONPATH": python_path(), **options.pop("environment", {})}
         return Stage(
             name="sample",
             function=f"sample_tasks:{function}",
@@ -71,7 +77,7 @@ def make_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
         return Chain(
             folder=folder,
             steps=tuple(made),
-            environment={"PYTHONPATH": str(SAMPLES), **(environment or {})},
+            environment={"PYTHONPATH": python_path(), **(environment or {})},
             profile=Profile.model_validate(profile or {}),
             check_resources=Resources(memory_gb=0.1),
             fatal=("WrongInput",),

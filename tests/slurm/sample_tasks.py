@@ -1,5 +1,6 @@
 """Functions of tasks for the tests: they run in workers and jobs, found through PYTHONPATH."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fdbpl.slurm.progress import report_progress
+from fdbpl.slurm.stopping import Stopped
 
 
 def echo(folder: Path, task_id: str) -> dict[str, Any]:
@@ -18,6 +20,14 @@ def echo(folder: Path, task_id: str) -> dict[str, Any]:
 
 def environment(folder: Path, task_id: str) -> dict[str, Any]:
     return {"value": os.environ.get(task_id), "pid": os.getpid()}
+
+
+def leave_variable(folder: Path, task_id: str) -> dict[str, Any]:
+    """Change the process's environment as a careless library does; say what the task before left."""
+    found = {"left": os.environ.get("LEFT"), "home": os.environ.get("HOME"), "pid": os.getpid()}
+    os.environ["LEFT"] = task_id
+    os.environ.pop("HOME", None)
+    return found
 
 
 def nothing(folder: Path, task_id: str) -> None:
@@ -40,6 +50,13 @@ def die_if_bad(folder: Path, task_id: str) -> dict[str, Any]:
         print("last words", flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
     return {"task": task_id}
+
+
+def hang_up_and_die(folder: Path, task_id: str) -> None:
+    """Close all pipes, some time before the end."""
+    os.closerange(3, 100)
+    time.sleep(0.3)
+    os._exit(3)
 
 
 class StopsWhenRead(dict[str, Any]):
@@ -92,12 +109,44 @@ def wait_for_gate(folder: Path, task_id: str) -> dict[str, Any]:
     return {"task": task_id}
 
 
+def wait_for_sign_of_life(folder: Path, task_id: str) -> dict[str, Any]:
+    """Report nothing until the record has been renewed, at most 10 s; return what it says then."""
+    record = folder / "records" / "sample" / f"{task_id}.json"
+    first = json.loads(record.read_text())
+    deadline = time.monotonic() + 10
+    while (found := json.loads(record.read_text())) == first and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return {name: found[name] for name in ("state", "updated")}
+
+
 def deaf_with_child(folder: Path, task_id: str) -> dict[str, Any]:
     """Ignore requests to stop, and have a process running that does, too."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
     (folder / "child").write_text(str(child.pid))
     return wait_for_gate(folder, task_id)
+
+
+def slow_if_slow(folder: Path, task_id: str) -> None:
+    time.sleep(1.0 if task_id == "slow" else 0)
+
+
+def hang_if_bad(folder: Path, task_id: str) -> dict[str, Any]:
+    """Hang without a sign, deaf to all requests, with a child in a process group of its own."""
+    if task_id.startswith("bad"):
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+        child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], process_group=0)
+        (folder / "child").write_text(str(child.pid))
+        while True:
+            signal.pause()
+    return {"task": task_id}
+
+
+def return_when_stopped(folder: Path, task_id: str) -> dict[str, Any]:
+    try:
+        return wait_for_gate(folder, task_id)
+    except Stopped as stop:
+        return {"stop": str(stop)}
 
 
 def clean_up_when_stopped(folder: Path, task_id: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,13 @@ def test_a_killed_worker_is_recorded_and_replaced(make_stage: MakeStage) -> None
     assert record.started is not None and record.ended is not None
 
 
+def test_a_death_is_seen_at_once_though_the_pipe_was_closed_before(make_stage: MakeStage) -> None:
+    began = time.monotonic()
+    record = LocalPool(1).run(make_stage("hang_up_and_die", "a"), poll_seconds=30).records["a"]
+    assert time.monotonic() - began < 15
+    assert (record.state, record.exit_status) == ("failed", 3)
+
+
 def test_a_worker_that_cannot_start_ends_its_tasks(make_stage: MakeStage, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
@@ -138,14 +146,15 @@ def test_an_interrupt_ends_the_workers_and_the_records_say_stopped(make_stage: M
     assert (stage.folder / "cleaned").exists()
 
 
-def test_a_task_deaf_to_the_interrupt_is_killed_with_its_children(make_stage: MakeStage) -> None:
+def test_a_task_deaf_to_the_interrupt_is_killed_with_its_children(make_stage: MakeStage, cluster_module: Any) -> None:
     stage = make_stage("deaf_with_child", "a")
     with pytest.raises(KeyboardInterrupt):
         LocalPool(1, grace_seconds=0.1).run(stage, on_update=interrupt_when_begun, poll_seconds=0.02)
     record = read_record(stage.paths, "a")
     assert (record.state, record.exit_status) == ("stopped", -9)
     assert not lives(record.pid)
-    assert not lives(int((stage.folder / "child").read_text()))
+    child = int((stage.folder / "child").read_text())
+    cluster_module.wait_until(lambda: not lives(child), "the child is gone", 2)
 
 
 def interrupt_when_begun(status: StageStatus) -> None:
@@ -160,7 +169,7 @@ def test_killing_the_caller_leaves_nothing_running_and_a_new_run_resumes(
     command = [
         sys.executable,
         samples / "run_stage.py",
-        samples,
+        stage.environment["PYTHONPATH"],
         "wait_for_gate",
         stage.folder,
         "a",
