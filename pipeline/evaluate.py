@@ -22,7 +22,7 @@ from fdbpl.pipeline.datasets.few_shot import base_and_new
 from fdbpl.pipeline.device import device_here
 from fdbpl.pipeline.evaluation_features import read_test_features
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.student_record import finished_record, student_identity
+from fdbpl.pipeline.student_record import finished_records
 from fdbpl.pipeline.students import StudentPlan, student_plans
 from fdbpl.pipeline.weights import model_key
 
@@ -92,13 +92,13 @@ def evaluate(config: RunConfig) -> dict[str, Any]:
     plans = student_plans(config)
     rows = _zero_shot_rows(config, plans, bench)
     students, unfinished = [], []
+    records = finished_records(config, plans, data)
     for plan in plans:
-        folder = RunFolder(config.folder).student(plan.id)
-        record = finished_record(folder, student_identity(config, plan, data))
+        record = records[plan.id]
         if record is None:
             unfinished.append(plan.id)
             continue
-        prompts, _ = read_prompts(folder.prompts_file)
+        prompts, _ = read_prompts(RunFolder(config.folder).student(plan.id).prompts_file)
         result = bench(plan.config).of_learner(_learner(config, data, plan, prompts, bench(plan.config).backbone))
         students.append(
             {

@@ -4,6 +4,8 @@ Imports no torch: those who ask it of hundreds of students train none.
 """
 
 import json
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from fdbpl.cache_layout.manifest import canonical_json, digest_of
@@ -17,28 +19,55 @@ from fdbpl.pipeline.weights import weights_source
 
 def is_finished(config: RunConfig, plan: StudentPlan, data: DataSet) -> bool:
     """Whether that student's prompts are there, and were made as they would be now."""
-    return finished_record(RunFolder(config.folder).student(plan.id), student_identity(config, plan, data)) is not None
+    return finished_records(config, [plan], data)[plan.id] is not None
+
+
+def finished_records(
+    config: RunConfig, plans: Iterable[StudentPlan], data: DataSet
+) -> dict[str, dict[str, Any] | None]:
+    """The record of each student that is finished, else None, by its id: two looks at files for each student, and
+    what they share is computed once."""
+    folder, identities = RunFolder(config.folder), Identities(config, data)
+    return {plan.id: finished_record(folder.student(plan.id), identities.of(plan)) for plan in plans}
 
 
 def student_identity(config: RunConfig, plan: StudentPlan, data: DataSet) -> dict[str, Any]:
+    """What that student depends on; see `Identities`."""
+    return Identities(config, data).of(plan)
+
+
+class Identities:
     """All that a finished student depends on, by content: change one of it and the student is trained anew.
 
     The same files in another folder are the same; another checkpoint under the same name is not. A student that
-    starts from another depends on all that the other does.
+    starts from another depends on all that the other does. Files are looked at once for all students of one object.
     """
-    labels = expected_fields(config)
-    if plan.supervision == "hard":
-        del labels["teacher"], labels["classes"]
-    identity = {
-        "student": plan.choices() | {"source": weights_source(plan.config.pretrained)},
-        "class_names": names_digest(data.class_names),
-        "images": data.train.digest,
-        "num_seeds": config.crops.seeds,
-        **labels,
-    }
-    if plan.source is not None:
-        identity["starts_from"] = identity_digest(student_identity(config, plan.source, data))
-    return identity
+
+    def __init__(self, config: RunConfig, data: DataSet) -> None:
+        self._labels = expected_fields(config)
+        self._shared = {
+            "class_names": names_digest(data.class_names),
+            "images": data.train.digest,
+            "num_seeds": config.crops.seeds,
+        }
+        self._weights = lru_cache(maxsize=None)(weights_source)
+        self._digests: dict[str, str] = {}
+
+    def of(self, plan: StudentPlan) -> dict[str, Any]:
+        unseen = ("teacher", "classes") if plan.supervision == "hard" else ()
+        identity = {
+            "student": plan.choices() | {"source": self._weights(plan.config.pretrained)},
+            **self._shared,
+            **{name: value for name, value in self._labels.items() if name not in unseen},
+        }
+        if plan.source is not None:
+            identity["starts_from"] = self._digest(plan.source)
+        return identity
+
+    def _digest(self, plan: StudentPlan) -> str:
+        if plan.id not in self._digests:
+            self._digests[plan.id] = identity_digest(self.of(plan))
+        return self._digests[plan.id]
 
 
 def identity_digest(identity: dict[str, Any]) -> str:

@@ -123,11 +123,18 @@ def stages(plans: Sequence[StudentPlan]) -> list[list[StudentPlan]]:
 
 
 def plan_by_id(config: RunConfig, student_id: str) -> StudentPlan:
-    """The plan of that student. Raises ValueError where the config has none of that name."""
-    plans = {plan.id: plan for plan in student_plans(config)}
+    """The plan of that student, alone checked: hundreds of tasks ask for one each.
+
+    Raises:
+        ValueError: the config has none of that name, or as `student_plans` of that one.
+    """
+    plans = {plan.id: plan for plan in list_plans(config)}
     if student_id not in plans:
         raise ValueError(f"found no student {student_id!r} in the run's config, expected one of {', '.join(plans)}")
-    return plans[student_id]
+    plan = plans[student_id]
+    _check(plan)
+    _check_start(plan)
+    return plan
 
 
 def _with_sources(plans: list[StudentPlan]) -> list[StudentPlan]:

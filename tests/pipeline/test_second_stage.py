@@ -4,8 +4,10 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -99,6 +101,10 @@ def test_a_source_that_is_not_finished_is_named_with_what_to_run(config_of: Make
     told = f"student {SECOND} starts from {FIRST}: found that one not finished .* run `fdbpl train CONFIG`"
     with pytest.raises(ValueError, match=told):
         run_student(config, plan_by_id(config, SECOND))
+    run_student(config, plan_by_id(config, FIRST))
+    folder.student(FIRST).record_file.unlink()  # as if it had been killed between its prompts and its record
+    with pytest.raises(ValueError, match=told):
+        run_student(config, plan_by_id(config, SECOND))
     train_all(config)
     longer = config_of(first={"epochs": 3})
     before = folder.student(SECOND).record_file.read_bytes()
@@ -114,7 +120,7 @@ def test_prompts_that_another_training_left_beside_the_record_are_refused(config
     file = RunFolder(config.folder).student(FIRST).prompts_file
     prompts, facts = read_prompts(file)
     facts["identity"]["num_seeds"] += 1
-    save_prompts(file, Fixed(**prompts), facts)
+    save_prompts(file, fixed(**prompts), facts)
     with pytest.raises(ValueError, match=f"starts from {FIRST}"):
         run_student(config, plan_by_id(config, SECOND))
 
@@ -145,19 +151,25 @@ def test_who_starts_from_nobody_is_the_student_it_was(config_of: MakeConfig) -> 
     assert "starts_from" not in json.dumps(second["student"])
 
 
-class Fixed(nn.Module):
+def test_who_uses_labels_only_depends_on_the_teacher_through_its_source(config_of: MakeConfig) -> None:
+    config = config_of(second={"objective": "cross_entropy", "supervision": "hard"})
+    teacher = config.teacher.model_copy(update={"templates": ("a drawing of a {}.",)})
+    data = load_data(config.data)
+    second, first = student_plans(config)
+    alone = replace(second, source=None)
+    for plan, same in ((second, False), (first, False), (alone, True)):
+        other = student_identity(config.model_copy(update={"teacher": teacher}), plan, data)
+        assert (student_identity(config, plan, data) == other) == same
+
+
+def fixed(**values: Tensor) -> Any:
     """Stands for a learner with these prompts."""
-
-    def __init__(self, **values: Tensor) -> None:
-        super().__init__()
-        self.values = nn.ParameterDict({name: nn.Parameter(value.clone()) for name, value in values.items()})
-
-    def prompts(self) -> dict[str, nn.Parameter]:
-        return dict(self.values.items())
+    parameters = {name: nn.Parameter(value.clone()) for name, value in values.items()}
+    return SimpleNamespace(prompts=lambda: parameters)
 
 
 def test_prompts_of_another_shape_or_name_are_refused() -> None:
-    learner = Fixed(positive=torch.zeros(4, 8))
+    learner = fixed(positive=torch.zeros(4, 8))
     with pytest.raises(ValueError, match=r"\{'positive': \(5, 8\)\} to start from, expected \{'positive': \(4, 8\)\}"):
         start_from(learner, {"positive": torch.ones(5, 8)})
     with pytest.raises(ValueError, match="found prompts named visual, expected one of positive"):

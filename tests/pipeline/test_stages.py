@@ -96,8 +96,12 @@ def test_what_cannot_start_is_refused_with_the_reason(
     tables = [student_table(name="second", **changes), first]
     if changes["starts_from"] == "duals":
         tables.append(student_table(name="duals", objective="fdbpl"))
+    config = make_config(student=tables)
     with pytest.raises(ValueError, match=re.escape(message)):
-        student_plans(make_config(student=tables))
+        student_plans(config)
+    student_id = f"second-coop-{changes.get('objective', 'kdpl')}-cached-seed{changes.get('seeds', [1])[0]}"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        plan_by_id(config, student_id)
 
 
 def test_no_table_with_a_name_to_start_from_is_told(make_config: MakeConfig, student_table: StudentTable) -> None:

@@ -54,3 +54,12 @@ def test_what_makes_no_sense_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         student_plans(make_config(student=[student_table(**changes)]))
+
+
+def test_a_task_checks_its_own_student(make_config: MakeConfig, student_table: StudentTable) -> None:
+    config = make_config(student=[student_table(), student_table(name="bad", supervision="hard")])
+    assert plan_by_id(config, "coop-kdpl-cached-seed1").seed == 1
+    with pytest.raises(ValueError, match="follows a teacher"):
+        plan_by_id(config, "bad-coop-kdpl-hard-seed1")
+    with pytest.raises(ValueError, match=r"found no student 'x' .* expected one of coop-kdpl-cached-seed1, bad"):
+        plan_by_id(config, "x")
