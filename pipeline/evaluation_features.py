@@ -1,9 +1,7 @@
 """Features of the test images under one model, computed once and kept: evaluating another prompt then costs one
 matrix product."""
 
-import json
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -15,27 +13,12 @@ from fdbpl.pipeline.config import ModelConfig, RunConfig
 from fdbpl.pipeline.data import load_data
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.device import choose_device, decoder_name
+from fdbpl.pipeline.evaluation_record import features_identity, has_test_features, test_models
 from fdbpl.pipeline.loading.decoder import UnreadableImage, make_decoder
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.teach import image_root
-from fdbpl.pipeline.weights import model_key, weights_source
+from fdbpl.pipeline.weights import model_key
 from fdbpl.pipeline.whole_file import replace_file
-
-
-def test_models(config: RunConfig) -> dict[str, ModelConfig]:
-    """The models that are evaluated, by key: the teacher first, then each backbone that a student uses."""
-    models: tuple[ModelConfig, ...] = (config.teacher, *config.student)
-    return {model_key(model): model for model in models}
-
-
-def missing_features(config: RunConfig) -> list[str]:
-    """The keys of the models whose test features are not there, or were made from other weights or images."""
-    data = load_data(config.data)
-    return [
-        key
-        for key, model in test_models(config).items()
-        if read_test_features(config, data, model, missing_ok=True) is None
-    ]
 
 
 def write_test_features(config: RunConfig, key: str, on_progress: Callable[[int, int], None]) -> int:
@@ -60,7 +43,7 @@ def write_test_features(config: RunConfig, key: str, on_progress: Callable[[int,
             raise UnreadableImage(start + error.index, error.path, error.reason) from error
         parts.append(backbone.encode_pixels(pixels).cpu())
         on_progress(min(start + config.loading.batch_size, len(files)), len(files))
-    content = save({"features": torch.cat(parts)}, metadata={"fdbpl": _identity(config, data, model)})
+    content = save({"features": torch.cat(parts)}, metadata={"fdbpl": features_identity(config, data, model)})
     replace_file(RunFolder(config.folder).test_features(key), content)
     return len(files)
 
@@ -74,22 +57,10 @@ def read_test_features(
         ValueError: they are missing or stale.
     """
     path = RunFolder(config.folder).test_features(model_key(model))
-    if path.exists():
+    if has_test_features(config, data, model):
         with safe_open(path, framework="pt") as file:
-            if (file.metadata() or {}).get("fdbpl") == _identity(config, data, model):
-                features: Tensor = file.get_tensor("features")
-                return features
+            features: Tensor = file.get_tensor("features")
+            return features
     if missing_ok:
         return None
     raise ValueError(f"found no test features of {model.model} at {path}, expected them: run `fdbpl evaluate`")
-
-
-def _identity(config: RunConfig, data: DataSet, model: ModelConfig) -> str:
-    facts: dict[str, Any] = {
-        "model": model.model,
-        "source": weights_source(model.pretrained),
-        "precision": model.precision,
-        "images": data.test.digest,
-        "decoder": decoder_name(config),
-    }
-    return json.dumps(facts, sort_keys=True)

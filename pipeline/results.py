@@ -7,7 +7,7 @@ from typing import Any
 from fdbpl.cache_layout.manifest import canonical_json, digest_of
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.students import student_plans
+from fdbpl.pipeline.students import list_plans
 from fdbpl.pipeline.whole_file import replace_json
 
 
@@ -45,7 +45,7 @@ def _made_of(config: RunConfig) -> str:
     """A digest of all that the results follow from: the config, each student's record, the test features' files."""
     folder = RunFolder(config.folder)
     stated = config.model_dump(mode="json", exclude={"folder", "cluster", "loading", "store"})
-    students = {plan.id: _digest(folder.student(plan.id).record_file) for plan in student_plans(config)}
+    students = {plan.id: _digest(folder.student(plan.id).record_file) for plan in list_plans(config)}
     features = {
         path.name: [path.stat().st_size, path.stat().st_mtime_ns]
         for path in sorted(folder.test_features("x").parent.glob("*"))

@@ -8,7 +8,7 @@ from fdbpl.pipeline.feature_names import feature_campaigns
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.run_state import CONFIG_VARIABLE, GROW_VARIABLE
 from fdbpl.pipeline.sizing import Sizes
-from fdbpl.pipeline.students import stages, student_plans
+from fdbpl.pipeline.students import list_plans, stages
 from fdbpl.slurm.chain import Chain, Step
 from fdbpl.slurm.profile import Profile, read_profile
 from fdbpl.slurm.resources import Resources
@@ -37,7 +37,7 @@ def run_chain(config: RunConfig, *, grow: bool = False) -> Chain:
 
 def train_steps(config: RunConfig) -> list[str]:
     """The names of the steps of students, a step for each stage."""
-    return [f"train-{number}" for number in range(1, 1 + len(stages(student_plans(config))))]
+    return [f"train-{number}" for number in range(1, 1 + len(stages(list_plans(config))))]
 
 
 def chain_of(config: RunConfig, names: Sequence[str], *, grow: bool = False) -> Chain:

@@ -12,8 +12,12 @@ from fdbpl.cache_layout.errors import DamagedFile
 from fdbpl.cache_layout.seal import seal
 from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.evaluation_record import missing_features, test_models
 from fdbpl.pipeline.labels_manifest import CAMPAIGN
+from fdbpl.pipeline.results import is_current
 from fdbpl.pipeline.run_state import Pass, RunState
+from fdbpl.pipeline.student_record import finished_records
+from fdbpl.pipeline.students import list_plans, stages
 from fdbpl.slurm.chain import Todo
 
 # Joins a campaign and a block in one task id; neither holds the character.
@@ -68,28 +72,22 @@ def finish_features(folder: Path, environment: Mapping[str, str], step: str) -> 
 
 def test_features(folder: Path, environment: Mapping[str, str], step: str) -> Todo:
     """The test images' features under each model."""
-    from fdbpl.pipeline.evaluation_features import missing_features, test_models
-
-    config = RunState(environment).config
-    missing = tuple(missing_features(config))
-    return Todo(total=len(test_models(config)), missing=missing, is_finished=not missing)
+    run = RunState(environment)
+    missing = tuple(missing_features(run.config, run.data))
+    return Todo(total=len(test_models(run.config)), missing=missing, is_finished=not missing)
 
 
 def train(folder: Path, environment: Mapping[str, str], step: str) -> Todo:
     """The students of one stage: `train-2` are those of the second."""
-    from fdbpl.pipeline.student_record import is_finished
-    from fdbpl.pipeline.students import stages, student_plans
-
     run = RunState(environment)
-    plans = stages(student_plans(run.config))[int(step.rpartition("-")[2]) - 1]
-    missing = tuple(plan.id for plan in plans if not is_finished(run.config, plan, run.data))
+    plans = stages(list_plans(run.config))[int(step.rpartition("-")[2]) - 1]
+    records = finished_records(run.config, plans, run.data)
+    missing = tuple(plan.id for plan in plans if records[plan.id] is None)
     return Todo(total=len(plans), missing=missing, is_finished=not missing)
 
 
 def report(folder: Path, environment: Mapping[str, str], step: str) -> Todo:
     """The table of results, made of the students that are finished now."""
-    from fdbpl.pipeline.results import is_current
-
     is_there = is_current(RunState(environment).config)
     return Todo(total=1, missing=() if is_there else (REPORT_TASK,), is_finished=is_there)
 

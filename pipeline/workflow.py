@@ -23,7 +23,7 @@ from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.results import read_results
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.steps import chain_of, train_steps
-from fdbpl.pipeline.student_record import finished_record, student_identity
+from fdbpl.pipeline.student_record import finished_records
 from fdbpl.pipeline.student_run import check_serves, open_run_store
 from fdbpl.pipeline.students import StudentPlan, student_plans
 from fdbpl.pipeline.supervision import stored_labels
@@ -92,7 +92,7 @@ class Workflow:
         plans = student_plans(self.config)
         self._check_students(plans)
         trained = [task for tasks in self._run(train_steps(self.config)).values() for task in tasks]
-        records = {plan.id: self._record(plan) for plan in plans}
+        records = finished_records(self.config, plans, self.data)
         stale = [name for name, record in records.items() if record is None]
         if stale:
             raise ValueError(
@@ -124,9 +124,6 @@ class Workflow:
                 check_serves(reader, self.config, plan, self.data)
                 if plan.supervision == "cached":
                     stored_labels(reader, sets[plan.id].class_names)
-
-    def _record(self, plan: StudentPlan) -> dict[str, Any] | None:
-        return finished_record(self.folder.student(plan.id), student_identity(self.config, plan, self.data))
 
     def _run(self, names: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
         """Run steps to the end, with a bar each.

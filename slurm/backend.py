@@ -60,7 +60,7 @@ class LocalBackend:
     name: str = "local"
 
     def kept(self) -> AbstractContextManager[object]:
-        return nullcontext()
+        return self.pool
 
     def run(self, chain: Chain, *, on_update: OnUpdate | None = None) -> ChainStatus:
         return run_here(chain, self.pool, on_update=on_update)

@@ -1,0 +1,44 @@
+"""Which models a run evaluates, and whether the test images' features under each are there; told without torch."""
+
+import json
+from typing import Any
+
+from safetensors import safe_open
+
+from fdbpl.pipeline.config import ModelConfig, RunConfig
+from fdbpl.pipeline.datasets.data_set import DataSet
+from fdbpl.pipeline.device import decoder_name
+from fdbpl.pipeline.run_folder import RunFolder
+from fdbpl.pipeline.weights import model_key, weights_source
+
+
+def test_models(config: RunConfig) -> dict[str, ModelConfig]:
+    """The models that are evaluated, by key: the teacher first, then each backbone that a student uses."""
+    models: tuple[ModelConfig, ...] = (config.teacher, *config.student)
+    return {model_key(model): model for model in models}
+
+
+def missing_features(config: RunConfig, data: DataSet) -> list[str]:
+    """The keys of the models whose test features are not there, or were made from other weights or images."""
+    return [key for key, model in test_models(config).items() if not has_test_features(config, data, model)]
+
+
+def has_test_features(config: RunConfig, data: DataSet, model: ModelConfig) -> bool:
+    """Whether the test features of a model are there, and were made as they would be now."""
+    path = RunFolder(config.folder).test_features(model_key(model))
+    if not path.exists():
+        return False
+    with safe_open(path, framework="np") as file:
+        return (file.metadata() or {}).get("fdbpl") == features_identity(config, data, model)
+
+
+def features_identity(config: RunConfig, data: DataSet, model: ModelConfig) -> str:
+    """All that test features follow from, as JSON."""
+    facts: dict[str, Any] = {
+        "model": model.model,
+        "source": weights_source(model.pretrained),
+        "precision": model.precision,
+        "images": data.test.digest,
+        "decoder": decoder_name(config),
+    }
+    return json.dumps(facts, sort_keys=True)
