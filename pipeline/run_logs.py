@@ -37,8 +37,8 @@ def task_logs(chain: Chain, status: ChainStatus, task: str, tail: int) -> list[d
 
 
 def failed_logs(chain: Chain, status: ChainStatus, tail: int) -> list[dict[str, Any]]:
-    """The tasks that ended badly, grouped by step and cause: the largest group first, with some logs of each."""
-    groups = [
+    """The tasks that ended badly, grouped by step and cause, with some logs of each; what only waited is left out."""
+    return [
         {
             "step": step.step.name,
             "cause": cause,
@@ -48,9 +48,8 @@ def failed_logs(chain: Chain, status: ChainStatus, tail: int) -> list[dict[str, 
         }
         for step in status.steps
         for cause, records in step.causes.items()
-        if not step.is_finished
+        if not step.is_finished and cause != "blocked"
     ]
-    return sorted(groups, key=lambda group: -len(group["tasks"]))
 
 
 def latest_logs(chain: Chain, status: ChainStatus, tail: int) -> list[dict[str, Any]]:

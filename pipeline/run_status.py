@@ -13,6 +13,7 @@ EXIT_CODES: Mapping[Standing, int] = {
     "running": RUNNING,
     "failed": TASKS_FAILED,
     "stopped": STOPPED,
+    "blocked": STOPPED,
     "waiting": STOPPED,
 }
 COLUMNS = ("step", "state", "done", "running", "pending", "failed", "rate", "left")
@@ -37,6 +38,7 @@ def next_command(status: ChainStatus, folder: str, typed: str) -> str:
         "running": f"fdbpl status {typed} --watch",
         "failed": f"fdbpl logs {typed} --failed, then: fdbpl retry {typed}",
         "stopped": f"fdbpl retry {typed}",
+        "blocked": f"fdbpl retry {typed}",
         "waiting": f"fdbpl retry {typed}",
     }[status.standing]
 
@@ -64,7 +66,7 @@ def _describe_step(step: StepStatus) -> dict[str, Any]:
 
 def _worst(step: StepStatus) -> dict[str, Any] | None:
     """The most frequent cause of bad ends, and one task that it hit."""
-    if step.is_finished or not step.causes:
+    if step.standing == "blocked" or step.is_finished or not step.causes:
         return None
     cause, records = next(iter(step.causes.items()))
     error = records[0].error

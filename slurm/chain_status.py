@@ -12,7 +12,7 @@ from fdbpl.slurm.queue import Queue, Seen
 from fdbpl.slurm.records import State, TaskRecord
 from fdbpl.slurm.status import StageStatus
 
-Standing = Literal["complete", "running", "failed", "stopped", "waiting"]
+Standing = Literal["complete", "running", "failed", "stopped", "blocked", "waiting"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,8 @@ class StepStatus:
             return "running"
         if self.counts["failed"] or (self.check is not None and self.check.record.state == "failed"):
             return "failed"
+        if set(self.causes) == {"blocked"}:
+            return "blocked"
         return "stopped" if self.counts["stopped"] else "waiting"
 
     @cached_property
@@ -123,7 +125,7 @@ class ChainStatus:
         found = {step.standing for step in self.steps}
         if found <= {"complete"}:
             return "complete"
-        order: tuple[Standing, ...] = ("running", "failed", "stopped", "waiting")
+        order: tuple[Standing, ...] = ("running", "failed", "stopped", "blocked", "waiting")
         return next(standing for standing in order if standing in found)
 
     def step(self, name: str) -> StepStatus:

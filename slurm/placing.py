@@ -40,6 +40,7 @@ class Placed:
         attached: missing tasks that jobs of an earlier call are at.
         given_up: task id -> why.
         is_finished: all is there and the step is closed.
+        is_blocked: a step that it needs has failed.
         result: of the step's `finish`, where it was closed now.
         check: the job that looks after it, or "".
     """
@@ -49,6 +50,7 @@ class Placed:
     attached: list[str] = field(default_factory=list)
     given_up: dict[str, str] = field(default_factory=dict)
     is_finished: bool = False
+    is_blocked: bool = False
     result: dict[str, Any] = field(default_factory=dict)
     check: str = ""
 
@@ -116,14 +118,15 @@ class _Placing:
         placed.check = next(iter(self.queue.living_jobs(step.check_name, but=self.own_job)), "")
         if not todo.is_finished:
             self._go_on(step, placed)
-        unplaced = len(todo.missing) - len(placed.submitted) - len(placed.attached) - len(placed.given_up)
         journal = read_journal(self.chain.paths(step.name))
+        unplaced = sum(task not in journal.latest for task in placed.todo.missing)
         journal = replace(journal, total=todo.total, unplaced=unplaced, is_finished=placed.is_finished)
         write_journal(self.chain.paths(step.name), journal)
 
     def _go_on(self, step: Step, placed: Placed) -> None:
         """Submit what is to be submitted, and see to it that a check comes after; or close the step."""
-        if any(self.placed[name].has_failed and self.chain.step(name).needs_all for name in step.after):
+        if any(self._keeps_out(name) for name in step.after):
+            placed.is_blocked = True
             self._end(step, placed)
             return
         placed.attached = [task for task in placed.todo.missing if self.queue.lives(step.name, task)]
@@ -143,6 +146,11 @@ class _Placing:
                 self._close(step, placed)
             return
         self._see_to_check(step, placed, old, new, delay=waits_for_room and not (old or new))
+
+    def _keeps_out(self, name: str) -> bool:
+        """Whether a step will never be such that what needs it can begin."""
+        before = self.placed[name]
+        return before.is_blocked or (before.has_failed and self.chain.step(name).needs_all)
 
     def _close(self, step: Step, placed: Placed) -> None:
         """Do what closes a step. Where that finds results amiss and takes them away, they are made again."""
@@ -185,6 +193,9 @@ class _Placing:
             if task in attached:
                 continue
             if last is None:
+                wanted[task] = _Attempt(round=1, resources=step.resources)
+            elif self.check_of != step.name and self.queue.see(step.name, task).record.state == "complete":
+                # What it made is not what it would make now, since steps before it have made something new.
                 wanted[task] = _Attempt(round=1, resources=step.resources)
             elif is_decided_here:
                 verdict, reason = self._judge(step, task, last)
