@@ -192,20 +192,6 @@ def test_a_second_driver_is_refused_and_does_no_harm(make_chain: MakeChain, driv
     assert set(tries(chain).values()) == {1}
 
 
-def test_of_drivers_that_start_together_one_runs(make_chain: MakeChain, drivers: Drivers) -> None:
-    chain = make_chain(THREE)
-    both = [drivers.start(chain) for _ in range(2)]
-    deadline = time.monotonic() + 20
-    while not (refused := [driver for driver in both if driver.poll() is not None]):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    assert "expected nobody" in refused[0].communicate()[1]
-    (chain.folder / "gate").touch()
-    (other,) = [driver for driver in both if driver is not refused[0]]
-    assert other.communicate(timeout=20) == (None, "")
-    assert set(tries(chain).values()) == {1}
-
-
 def test_cancelling_ends_a_local_run_within_five_seconds(make_chain: MakeChain, drivers: Drivers) -> None:
     chain = make_chain(THREE)
     driver = drivers.start_and_wait_for_slow_tasks(chain)
