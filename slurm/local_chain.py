@@ -1,9 +1,11 @@
 """A chain on this machine: its steps one after another on the local pool, by the same rules and with the same records
-and journals as on Slurm."""
+and journals as on Slurm. The pool's workers are kept from step to step."""
 
 import secrets
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from fdbpl.slurm.causes import judge
@@ -15,6 +17,7 @@ from fdbpl.slurm.local_pool import LocalPool
 from fdbpl.slurm.records import read_record
 from fdbpl.slurm.resources import Resources
 from fdbpl.slurm.status import StageStatus
+from fdbpl.slurm.stopping import Stopped, stop_signals
 
 OnUpdate = Callable[[StageStatus], None]
 
@@ -36,18 +39,33 @@ def run_here(chain: Chain, pool: LocalPool, *, on_update: OnUpdate | None = None
         on_update: called with the tasks of the step that runs, now and then.
 
     Raises:
-        KeyboardInterrupt: passed on, after the workers have ended.
-        ValueError: another process is at work in this run folder.
+        KeyboardInterrupt: passed on, after the workers have ended; also where the process was asked to end by TERM, as
+            `cancel_run` does, or by USR2.
+        ValueError: another process is at work in this run folder, or a task asks for more GPUs than there are.
     """
     chain.folder.mkdir(parents=True, exist_ok=True)
     failed: set[str] = set()
-    with local_driver(chain.folder):
+    with local_driver(chain.folder), _stops_as_interrupt(), pool:
         chain.save()
         for step in chain.steps:
             if not failed.intersection(step.after) and not _run_step(chain, step, pool, on_update) and step.needs_all:
                 failed.add(step.name)
                 failed |= {follower.name for follower in chain.followers(step.name)}
     return chain_status(chain)
+
+
+@contextmanager
+def _stops_as_interrupt() -> Iterator[None]:
+    """Let TERM and USR2 end the body as Ctrl-C does: at once, but with everything tidied up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread has signals
+        return
+    with stop_signals() as signals:
+        try:
+            with signals.released():
+                yield
+        except Stopped as stop:
+            raise KeyboardInterrupt(str(stop)) from stop
 
 
 def _run_step(chain: Chain, step: Step, pool: LocalPool, on_update: OnUpdate | None) -> bool:
@@ -85,10 +103,12 @@ def _again(chain: Chain, step: Step, todo: Todo, wanted: dict[str, _Wish], round
             rules=chain.profile.retry,
             fatal=chain.fatal,
         )
-        # There is no more memory to ask for on this machine.
-        if verdict.retry and verdict.cause != "memory":
+        if verdict.retry:
             reason = None if record.error is None else (record.error.type, record.error.message)
-            again[task] = _Wish(resources=verdict.resources, reason=reason)
+            # There is no more memory to ask for on this machine, but less company to share it with.
+            alone = replace(wanted[task].resources, max_parallel=1)
+            resources = alone if verdict.cause == "memory" else verdict.resources
+            again[task] = _Wish(resources=resources, reason=reason)
     return {task: again[task] for task in wanted if task in again}
 
 
