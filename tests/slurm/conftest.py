@@ -1,18 +1,62 @@
 """What the tests of running tasks share."""
 
 import json
+import os
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
 from fdbpl.slurm.chain import Chain, Step
+from fdbpl.slurm.chain_status import ChainStatus
 from fdbpl.slurm.profile import Profile
 from fdbpl.slurm.resources import Resources
 from fdbpl.slurm.stage import Stage
+from fdbpl.slurm.start import start, watch
+from fdbpl.slurm.status import StageStatus
 
 SAMPLES = Path(__file__).parent
+# Jobs import what this process does, wherever that comes from.
+PYTHONPATH = os.pathsep.join(filter(None, [str(SAMPLES), os.environ.get("PYTHONPATH")]))
+
+
+class Chains:
+    """What tests do with chains: waiting at a test's pace, and counting."""
+
+    def finish(self, chain: Chain, **options: Any) -> ChainStatus:
+        """Submit a chain and wait for its end."""
+        start(chain)
+        return self.settled(chain, **options)
+
+    def settled(self, chain: Chain, *, timeout_seconds: float = 120, **options: Any) -> ChainStatus:
+        """Wait for a chain's end, but not for ever."""
+        deadline = time.monotonic() + timeout_seconds
+        told = options.pop("on_update", None)
+
+        def on_update(status: StageStatus) -> None:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not within {timeout_seconds:g} s: the end of {chain.folder}; {status.sentence()}")
+            if told is not None:
+                told(status)
+
+        pace = {"poll_seconds": 0.1, "squeue_seconds": 0.1, "settle_seconds": 0.3}
+        return watch(chain, on_update=on_update, **{**pace, **options})
+
+    def counts(self, status: ChainStatus) -> dict[str, dict[str, int]]:
+        return {step.step.name: {state: n for state, n in step.counts.items() if n} for step in status.steps}
+
+    def tries(self, chain: Chain) -> dict[str, int]:
+        """Task -> how often it was begun."""
+        return dict(Counter(unquote(path.name.rpartition("+")[0]) for path in (chain.folder / "tries").iterdir()))
+
+
+@pytest.fixture
+def chains() -> Chains:
+    return Chains()
 
 
 @pytest.fixture
@@ -26,7 +70,7 @@ def make_stage(tmp_path: Path) -> Callable[..., Stage]:
     """A stage of one of the functions in sample_tasks.py, in a new run folder unless one is given."""
 
     def make(function: str, *task_ids: str, folder: Path | None = None, **options: Any) -> Stage:
-        environment = {"PYTHONPATH": str(SAMPLES), **options.pop("environment", {})}
+        environment = {"PYTHONPATH": PYTHONPATH, **options.pop("environment", {})}
         return Stage(
             name="sample",
             function=f"sample_tasks:{function}",
@@ -71,7 +115,7 @@ def make_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
         return Chain(
             folder=folder,
             steps=tuple(made),
-            environment={"PYTHONPATH": str(SAMPLES), **(environment or {})},
+            environment={"PYTHONPATH": PYTHONPATH, **(environment or {})},
             profile=Profile.model_validate(profile or {}),
             check_resources=Resources(memory_gb=0.1),
             fatal=("WrongInput",),

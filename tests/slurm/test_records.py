@@ -36,7 +36,7 @@ def test_a_record_is_readable_json(paths: StagePaths) -> None:
     payload = json.loads((paths.folder / "records/teach/0.0.json").read_text())
     assert payload["format"] == 1
     assert (payload["state"], payload["attempt"], payload["host"]) == ("failed", 2, "n1")
-    assert payload["error"] == {"type": "ValueError", "message": "no luck", "traceback": "Traceback …"}
+    assert payload["error"] == {"type": "ValueError", "message": "no luck", "traceback": "Traceback …", "bases": []}
     assert payload["progress"] == {"done": 1, "total": 4, "extra": {}}
     assert read_record(paths, "0.0") == failed
     assert [path.name for path in paths.records.iterdir()] == ["0.0.json"]
