@@ -48,6 +48,8 @@ def run_here(chain: Chain, pool: LocalPool, *, on_update: OnUpdate | None = None
     with local_driver(chain.folder), _stops_as_interrupt(), pool:
         chain.save()
         for step in chain.steps:
+            _note(chain, step, chain.todo(step))
+        for step in chain.steps:
             if not failed.intersection(step.after) and not _run_step(chain, step, pool, on_update) and step.needs_all:
                 failed.add(step.name)
                 failed |= {follower.name for follower in chain.followers(step.name)}
@@ -71,7 +73,6 @@ def _stops_as_interrupt() -> Iterator[None]:
 def _run_step(chain: Chain, step: Step, pool: LocalPool, on_update: OnUpdate | None) -> bool:
     """Whether nothing is missing in the end."""
     todo = chain.todo(step)
-    _note(chain, step, todo)
     wanted = {task: _Wish(resources=step.resources) for task in todo.missing}
     round = 1
     while wanted:
@@ -83,10 +84,19 @@ def _run_step(chain: Chain, step: Step, pool: LocalPool, on_update: OnUpdate | N
         todo = chain.todo(step)
         wanted = _again(chain, step, todo, wanted, round)
         round += 1
+        if not todo.missing and not todo.is_finished and round <= chain.profile.retry.rounds:
+            todo = _closed(chain, step)
+            wanted = {task: _Wish(resources=step.resources) for task in todo.missing}
     if not todo.missing and not todo.is_finished:
-        chain.finish(step)
-    _note(chain, step, chain.todo(step))
+        todo = _closed(chain, step)
+    _note(chain, step, todo)
     return not todo.missing
+
+
+def _closed(chain: Chain, step: Step) -> Todo:
+    """How far a step is once it has been closed: what that found amiss, it has taken away."""
+    chain.finish(step)
+    return chain.todo(step)
 
 
 def _again(chain: Chain, step: Step, todo: Todo, wanted: dict[str, _Wish], round: int) -> dict[str, _Wish]:

@@ -5,13 +5,11 @@
 Its output goes to records/driver.log; a signal that asks it to stop ends its tasks in order.
 """
 
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from fdbpl.slurm.chain import Chain, load_chain
 from fdbpl.slurm.chain_status import chain_status
@@ -54,12 +52,7 @@ def start_in_background(chain: Chain, max_workers: int | None, *, wait_seconds: 
     return process.pid
 
 
-def _stop(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def main(arguments: Sequence[str]) -> int:
-    signal.signal(signal.SIGTERM, _stop)
     folder, workers = Path(arguments[0]), int(arguments[1])
     chain = load_chain(folder)
     assert chain is not None, f"{folder} has no chain"

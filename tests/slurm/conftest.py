@@ -2,18 +2,60 @@
 
 import json
 import os
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
 from fdbpl.slurm.chain import Chain, Step
+from fdbpl.slurm.chain_status import ChainStatus
 from fdbpl.slurm.profile import Profile
 from fdbpl.slurm.resources import Resources
 from fdbpl.slurm.stage import Stage
+from fdbpl.slurm.start import start, watch
+from fdbpl.slurm.status import StageStatus
 
 SAMPLES = Path(__file__).parent
+# Jobs import what this process does, wherever that comes from.
+
+
+class Chains:
+    """What tests do with chains: waiting at a test's pace, and counting."""
+
+    def finish(self, chain: Chain, **options: Any) -> ChainStatus:
+        """Submit a chain and wait for its end."""
+        start(chain)
+        return self.settled(chain, **options)
+
+    def settled(self, chain: Chain, *, timeout_seconds: float = 120, **options: Any) -> ChainStatus:
+        """Wait for a chain's end, but not for ever."""
+        deadline = time.monotonic() + timeout_seconds
+        told = options.pop("on_update", None)
+
+        def on_update(status: StageStatus) -> None:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not within {timeout_seconds:g} s: the end of {chain.folder}; {status.sentence()}")
+            if told is not None:
+                told(status)
+
+        pace = {"poll_seconds": 0.1, "squeue_seconds": 0.1, "settle_seconds": 0.3}
+        return watch(chain, on_update=on_update, **{**pace, **options})
+
+    def counts(self, status: ChainStatus) -> dict[str, dict[str, int]]:
+        return {step.step.name: {state: n for state, n in step.counts.items() if n} for step in status.steps}
+
+    def tries(self, chain: Chain) -> dict[str, int]:
+        """Task -> how often it was begun."""
+        return dict(Counter(unquote(path.name.rpartition("+")[0]) for path in (chain.folder / "tries").iterdir()))
+
+
+@pytest.fixture
+def chains() -> Chains:
+    return Chains()
 
 
 def python_path() -> str:

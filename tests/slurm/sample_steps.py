@@ -6,14 +6,18 @@ follows from the beginning of its id:
     bad-      fails until the folder holds a file `mended`
     die-      kills its process, until the folder holds a file `mended`
     slow-     waits for the file `gate`
+    deaf-     so, too, but it ignores requests to stop, and has a child that does
     once-     dies at its first attempt
     big-      dies with a line about memory unless it may use 1 GB
     flaky-    raises at its first attempt, with another text each time
+    near-     counts the tasks that run while it does, until it has met as many as the file `company` says
+    env-      returns the values of the variables that follow, as in env-A-B
 """
 
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from fdbpl.slurm.chain import Todo
+from fdbpl.slurm.paths import file_name
 from fdbpl.slurm.progress import report_progress
 
 
@@ -31,7 +36,8 @@ class WrongInput(ValueError):
 def _todo(step: str) -> Callable[[Path, Mapping[str, str], str], Todo]:
     def todo(folder: Path, environment: Mapping[str, str], step: str) -> Todo:
         tasks = json.loads((folder / "plan.json").read_text())[step]
-        missing = tuple(task for task in tasks if not (folder / "results" / step / task).exists())
+        results = folder / "results" / step
+        missing = tuple(task for task in tasks if not (results / file_name(task)).exists())
         return Todo(total=len(tasks), missing=missing, is_finished=not missing and (folder / f"closed-{step}").exists())
 
     return todo
@@ -56,18 +62,26 @@ def _work(step: str) -> Callable[[Path, str], dict[str, Any]]:
             raise WrongInput(f"{task_id} of {step} ran before {before} was closed")
         tries = folder / "tries"
         tries.mkdir(exist_ok=True)
-        count = sum(path.name.startswith(f"{task_id}+") for path in tries.iterdir())
-        (tries / f"{task_id}+{count}").write_text(os.environ.get("SLURM_JOB_ID", ""))
-        _behave(folder, task_id, count)
+        count = sum(path.name.startswith(f"{file_name(task_id)}+") for path in tries.iterdir())
+        (tries / f"{file_name(task_id)}+{count}").write_text(os.environ.get("SLURM_JOB_ID", ""))
+        told = _behave(folder, task_id, count)
         (folder / "results" / step).mkdir(parents=True, exist_ok=True)
-        (folder / "results" / step / task_id).touch()
-        return {"pid": os.getpid(), "tries": count + 1}
+        (folder / "results" / step / file_name(task_id)).touch()
+        return {"pid": os.getpid(), "tries": count + 1, **(told or {})}
 
     return work
 
 
-def _behave(folder: Path, task_id: str, count: int) -> None:
+def _behave(folder: Path, task_id: str, count: int) -> dict[str, Any] | None:
     kind = task_id.partition("-")[0]
+    if kind == "near":
+        return {"most": _count_neighbours(folder, task_id)}
+    if kind == "env":
+        return {name: os.environ.get(name) for name in task_id.split("-")[1:]}
+    if kind == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+        (folder / "child").write_text(str(child.pid))
     if kind == "bad" and not (folder / "mended").exists():
         raise RuntimeError(f"no luck with {task_id}")
     if kind == "wrong" and not (folder / "mended").exists():
@@ -85,6 +99,28 @@ def _behave(folder: Path, task_id: str, count: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if (kind == "once" and count == 0) or (kind == "die" and not (folder / "mended").exists()):
         os.kill(os.getpid(), signal.SIGKILL)
+    return None
+
+
+def _count_neighbours(folder: Path, task_id: str) -> int:
+    """The most tasks that ran while this one did, itself among them: each waits until the company was there once."""
+    company = int((folder / "company").read_text())
+    running, met = folder / "running", folder / "met"
+    running.mkdir(exist_ok=True)
+    (running / task_id).touch()
+    most = 0
+    deadline = time.monotonic() + 20
+    while True:
+        most = max(most, len(list(running.iterdir())))
+        if most >= company:
+            met.touch()
+        if met.exists() or time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
+    time.sleep(0.05)  # for one too many
+    most = max(most, len(list(running.iterdir())))
+    (running / task_id).unlink()
+    return most
 
 
 todo_first, todo_second, todo_third = map(_todo, ("first", "second", "third"))

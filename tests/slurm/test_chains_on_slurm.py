@@ -6,37 +6,18 @@ from typing import Any
 import pytest
 
 from fdbpl.slurm.chain import Chain
-from fdbpl.slurm.chain_status import ChainStatus, chain_status
+from fdbpl.slurm.chain_status import chain_status
 from fdbpl.slurm.journal import read_journal
-from fdbpl.slurm.start import start, watch
+from fdbpl.slurm.start import start
 
 pytestmark = pytest.mark.slurm
 
 MakeChain = Callable[..., Chain]
 
 
-def finish(chain: Chain) -> ChainStatus:
-    start(chain)
-    return settled(chain)
-
-
-def settled(chain: Chain) -> ChainStatus:
-    return watch(chain, poll_seconds=0.1, squeue_seconds=0.1, settle_seconds=0.3)
-
-
-def counts(status: ChainStatus) -> dict[str, dict[str, int]]:
-    return {step.step.name: {state: n for state, n in step.counts.items() if n} for step in status.steps}
-
-
-def tries(chain: Chain) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for path in (chain.folder / "tries").iterdir():
-        task = path.name.rpartition("+")[0]
-        found[task] = found.get(task, 0) + 1
-    return found
-
-
-def test_a_chain_finishes_and_a_second_submission_does_nothing(make_chain: MakeChain, slurm_cluster: Any) -> None:
+def test_a_chain_finishes_and_a_second_submission_does_nothing(
+    make_chain: MakeChain, slurm_cluster: Any, chains: Any
+) -> None:
     chain = make_chain({"first": ["a", "b", "c"], "second": ["d"], "third": ["e", "f"]})
     placed = start(chain)
     assert {name: (one.submitted, one.attached) for name, one in placed.items()} == {
@@ -45,9 +26,9 @@ def test_a_chain_finishes_and_a_second_submission_does_nothing(make_chain: MakeC
         "third": (["e", "f"], []),
     }
     assert chain_status(chain).standing == "running"
-    status = settled(chain)
+    status = chains.settled(chain)
     assert status.standing == "complete"
-    assert counts(status) == {"first": {"complete": 3}, "second": {"complete": 1}, "third": {"complete": 2}}
+    assert chains.counts(status) == {"first": {"complete": 3}, "second": {"complete": 1}, "third": {"complete": 2}}
     assert {name for name in ("first", "second", "third") if (chain.folder / f"closed-{name}").exists()} == {
         "first",
         "second",
@@ -55,16 +36,16 @@ def test_a_chain_finishes_and_a_second_submission_does_nothing(make_chain: MakeC
     }
     jobs = slurm_cluster.ask("squeue", "-h", "-r", "-t", "all", "-o", "%i")
 
-    assert finish(chain).standing == "complete"
+    assert chains.finish(chain).standing == "complete"
     assert slurm_cluster.ask("squeue", "-h", "-r", "-t", "all", "-o", "%i") == jobs
-    assert set(tries(chain).values()) == {1}
+    assert set(chains.tries(chain).values()) == {1}
 
 
-def test_deaths_are_made_good(make_chain: MakeChain, slurm_cluster: Any) -> None:
+def test_deaths_are_made_good(make_chain: MakeChain, slurm_cluster: Any, chains: Any) -> None:
     chain = make_chain({"first": ["a", "once-b", "flaky-c", "once-d"], "second": ["once-e"], "third": ["f"]})
-    status = finish(chain)
+    status = chains.finish(chain)
     assert status.standing == "complete"
-    assert tries(chain) == {"a": 1, "once-b": 2, "flaky-c": 2, "once-d": 2, "once-e": 2, "f": 1}
+    assert chains.tries(chain) == {"a": 1, "once-b": 2, "flaky-c": 2, "once-d": 2, "once-e": 2, "f": 1}
     rounds = [submission.round for submission in read_journal(chain.paths("first")).submissions]
     assert rounds == [1, 2]
     assert "no luck at" in read_journal(chain.paths("first")).submissions[1].reasons["flaky-c"][1]
@@ -74,17 +55,17 @@ def test_deaths_are_made_good(make_chain: MakeChain, slurm_cluster: Any) -> None
     ("task", "expected_tries", "cause"), [("bad-x", 2, "error"), ("wrong-x", 1, "input"), ("die-x", 3, "died")]
 )
 def test_a_task_that_always_fails_ends_the_chain_and_retry_completes_it(
-    make_chain: MakeChain, slurm_cluster: Any, task: str, expected_tries: int, cause: str
+    make_chain: MakeChain, slurm_cluster: Any, chains: Any, task: str, expected_tries: int, cause: str
 ) -> None:
     chain = make_chain({"first": ["a", task], "second": ["b"], "third": ["c"]})
-    status = finish(chain)
+    status = chains.finish(chain)
     assert status.standing == "failed"
     first = status.step("first")
     assert {found: [record.task_id for record in records] for found, records in first.causes.items()} == {cause: [task]}
-    assert tries(chain) == {"a": 1, task: expected_tries}
+    assert chains.tries(chain) == {"a": 1, task: expected_tries}
     assert slurm_cluster.ask("squeue", "-h", "-r") == ""
 
     (chain.folder / "mended").touch()
-    status = finish(chain)
+    status = chains.finish(chain)
     assert status.standing == "complete"
-    assert tries(chain) == {"a": 1, task: expected_tries + 1, "b": 1, "c": 1}
+    assert chains.tries(chain) == {"a": 1, task: expected_tries + 1, "b": 1, "c": 1}
