@@ -20,7 +20,6 @@ from fdbpl.slurm.start import start, watch
 from fdbpl.slurm.status import StageStatus
 
 SAMPLES = Path(__file__).parent
-# Jobs import what this process does, wherever that comes from.
 
 
 class Chains:
@@ -38,7 +37,7 @@ class Chains:
 
         def on_update(status: StageStatus) -> None:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"not within {timeout_seconds:g} s: the end of {chain.folder}; {status.sentence()}")
+                raise TimeoutError(f"not within {timeout_seconds:g} s: the end of {chain.folder}, at {status.stage}")
             if told is not None:
                 told(status)
 

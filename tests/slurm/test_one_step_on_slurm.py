@@ -98,7 +98,7 @@ def test_a_task_alone_the_environment_and_the_cores(make_chain: MakeChain, chain
 
 
 def test_tasks_of_one_job_run_one_after_another(make_chain: MakeChain, chains: Any, slurm_cluster: Any) -> None:
-    chain = make_chain({"first": ["a", "bad-b", "c", "d", "e"]}, steps={"first": {"per_task": 3}}, profile=ONCE)
+    chain = make_chain({"first": ["a", "bad-b", "c", "d", "e"]}, steps={"first": {"per_job": 3}}, profile=ONCE)
     step = chains.finish(chain).step("first")
     assert states(step) == {"a": "complete", "bad-b": "failed", "c": "complete", "d": "complete", "e": "complete"}
     assert [record.job for record in records(step).values()] == ["1_0"] * 3 + ["1_1"] * 2
