@@ -87,7 +87,7 @@ def _plan_step(
     missing = len(todo.missing)
     units, num_bytes = units_left(run, step.name, todo.missing)
     limit = step.resources.max_parallel or max(missing, 1)
-    per_job = max(1, min(step.per_job, math.ceil(missing / limit)))
+    per_job = max(1, min(step.per_job, missing))
     jobs = math.ceil(missing / per_job)
     parallel = min(jobs, limit)
     rate, rate_from = rates.get(step.name) or rates.get(kind_of(step.name)) or sizes.rate(step.name)

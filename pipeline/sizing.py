@@ -2,12 +2,16 @@
 is cut off costs what it had not published."""
 
 import json
+import math
 import statistics
 from functools import cached_property
 from pathlib import Path
 
 from fdbpl.pipeline.config import RunConfig, StepName
+from fdbpl.slurm.journal import read_journal
+from fdbpl.slurm.paths import StagePaths
 from fdbpl.slurm.records import TaskRecord
+from fdbpl.slurm.resources import Resources
 
 # A job that is worth its start, and is not much to lose.
 JOB_SECONDS = 600.0
@@ -21,16 +25,19 @@ class Sizes:
     def __init__(self, config: RunConfig) -> None:
         self._config = config
 
-    def per_job(self, step: str, kind: StepName, minutes: float) -> int:
-        """Tasks that a job of a step runs in turn: as the config says, else as many as fill ten minutes (and half of
-        the time limit at most); one where nothing is known yet."""
+    def per_job(self, step: str, kind: StepName, asked: Resources) -> int:
+        """Tasks that a job of a step runs in turn: as the config says; else as many as fill ten minutes and half of the
+        time limit at most, and no more than leaves work for all jobs that may run at a time; one where nothing is known
+        yet."""
         cluster = self._config.cluster
         own = cluster.steps.get(kind)
         wanted = cluster.per_job if own is None or own.per_job is None else own.per_job
-        if wanted:
-            return wanted
         seconds = self.task_seconds(step)
-        return 1 if seconds is None else max(1, int(min(JOB_SECONDS, _FILLED * 60 * minutes) / max(seconds, 1e-3)))
+        if wanted or seconds is None:
+            return wanted or 1
+        fitting = int(min(JOB_SECONDS, _FILLED * 60 * asked.minutes) / max(seconds, 1e-3))
+        total = read_journal(StagePaths(folder=self._config.folder, stage=step)).total
+        return max(1, min(fitting, math.ceil(total / (asked.max_parallel or 1))))
 
     def task_seconds(self, step: str) -> float | None:
         """The median time of the step's tasks that are complete, in seconds; None where there are none."""

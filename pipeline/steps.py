@@ -60,7 +60,7 @@ def chain_of(config: RunConfig, names: Sequence[str], *, grow: bool = False) -> 
                 after=tuple(before for before in _needs(name, names) if before in names),
                 needs_all=kind != "train",
                 resources=asked,
-                per_job=sizes.per_job(name, kind, asked.minutes),
+                per_job=sizes.per_job(name, kind, asked),
                 unit=UNITS.get(kind, "tasks"),
             )
         )

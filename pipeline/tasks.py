@@ -12,12 +12,14 @@ import torch
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.evaluation_features import write_test_features
 from fdbpl.pipeline.features import feature_block
+from fdbpl.pipeline.provenance import provenance
 from fdbpl.pipeline.results import write_results
 from fdbpl.pipeline.run_state import GROW_VARIABLE, config_of
 from fdbpl.pipeline.student_run import run_student
 from fdbpl.pipeline.students import plan_by_id
 from fdbpl.pipeline.teach import prepare_store, teach_block
 from fdbpl.pipeline.todo import SEPARATOR
+from fdbpl.pipeline.whole_file import replace_json
 from fdbpl.slurm.progress import report_progress
 
 
@@ -29,31 +31,37 @@ def prepare(folder: Path, task_id: str) -> dict[str, Any]:
 
 def teach(folder: Path, task_id: str) -> dict[str, Any]:
     """Task id: a block of the teacher campaign."""
-    return {"views": teach_block(_config(), task_id, report_progress)}
+    return {"views": teach_block(_config(), task_id, report_progress), "device": _device()}
 
 
 def features(folder: Path, task_id: str) -> dict[str, Any]:
     """Task id: campaign@block."""
     campaign, block_id = task_id.split(SEPARATOR)
-    return {"views": feature_block(_config(), campaign, block_id, report_progress)}
+    return {"views": feature_block(_config(), campaign, block_id, report_progress), "device": _device()}
 
 
 def train(folder: Path, task_id: str) -> dict[str, Any]:
     """Task id: a student."""
     config = _config()
     record = run_student(config, plan_by_id(config, task_id), report_progress)
-    return {"steps": record["steps"], "train_seconds": record["train_seconds"]}
+    return {"steps": record["steps"], "train_seconds": record["train_seconds"], "device": _device()}
 
 
 def test_features(folder: Path, task_id: str) -> dict[str, Any]:
     """Task id: the key of a model whose test images are to be encoded."""
-    return {"images": write_test_features(_config(), task_id, report_progress)}
+    return {"images": write_test_features(_config(), task_id, report_progress), "device": _device()}
 
 
 def report(folder: Path, task_id: str) -> dict[str, Any]:
     """Evaluate all finished students and write the table."""
     results = write_results(_config())
+    replace_json(folder / "provenance.json", provenance(folder))
     return {"students": len(results["students"]), "unfinished": results["unfinished"]}
+
+
+def _device() -> str:
+    """The GPU's name, where this process has used one."""
+    return torch.cuda.get_device_name() if torch.cuda.is_initialized() else "cpu"
 
 
 def _config() -> RunConfig:

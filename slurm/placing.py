@@ -9,7 +9,6 @@ more memory or time or away from a node, or given up), or closes the step. Where
 is too, and all that waits for the old one is pointed to the new one. Where a step fails, what waits for it is ended.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -239,8 +238,6 @@ class _Placing:
             tasks = [task for task, other in wanted.items() if other == attempt]
             # A task that failed goes alone, so that it does not take others with it again.
             size = step.per_job if attempt.round == 1 else 1
-            if attempt.resources.max_parallel:  # never so large that fewer jobs run at a time than may
-                size = min(size, math.ceil(len(tasks) / attempt.resources.max_parallel))
             bundles = [tuple(tasks[start : start + size]) for start in range(0, len(tasks), size)]
             bundles = bundles[: max(0, int(min(self.room, len(bundles))))]
             self.room -= len(bundles)

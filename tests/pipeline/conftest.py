@@ -1,6 +1,10 @@
 """A small run that tests share: a world of 128 training images, the shipped tiny CLIPs, four crop seeds."""
 
-from collections.abc import Callable
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +66,56 @@ def student_table() -> Callable[..., dict[str, Any]]:
 
 
 MakeConfig = Callable[..., RunConfig]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs `fdbpl` in the test's folder."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "fdbpl.pipeline.cli", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def as_toml(values: Mapping[str, Any], path: str = "") -> str:
+    """Plain values as a TOML file."""
+    tables = {key: value for key, value in values.items() if isinstance(value, dict)}
+    lists = {
+        key: value for key, value in values.items() if isinstance(value, list) and value and isinstance(value[0], dict)
+    }
+    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if key not in tables | lists]
+    for key, table in tables.items():
+        lines += [f"[{path}{key}]", as_toml(table, f"{path}{key}.")]
+    for key, several in lists.items():
+        for table in several:
+            lines += [f"[[{path}{key}]]", as_toml(table, f"{path}{key}.")]
+    return "\n".join(lines)
+
+
+@pytest.fixture
+def write_config(shared: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Writes the config of a small run, with changes, as run.toml in the test's folder; the run's folder is `run`."""
+
+    def write(**changes: Any) -> Path:
+        values = small_values("run", **changes)
+        values["data"]["folder"] = str(changes.get("world", shared / "world"))
+        values.pop("world", None)
+        for model in (values["teacher"], *values["student"]):
+            model["pretrained"] = str(shared / model["pretrained"])
+        path = tmp_path / "run.toml"
+        path.write_text(as_toml(values))
+        return path
+
+    return write
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The program from outside: exit codes, --json, and one clear message for each wrong input."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -14,23 +13,6 @@ from typing import Any
 import pytest
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Runs `fdbpl` in the test's folder."""
-
-    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "fdbpl.pipeline.cli", *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    return run
 
 
 @pytest.fixture
