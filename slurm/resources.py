@@ -11,7 +11,7 @@ class Resources:
     Attributes:
         cpus: cores of a task; its thread pools are told so by OMP_NUM_THREADS.
         memory_gb: memory of a task in gigabytes (asked of Slurm; the local pool does not enforce it).
-        gpus: GPUs of a task (asked of Slurm; local tasks share what there is).
+        gpus: GPUs that a task has for itself; local tasks with 0 see those that the caller sees.
         minutes: time limit of a task; in Slurm rounded up to whole minutes.
         max_parallel: most tasks of the stage that may run at a time, or None for no limit.
 

@@ -218,4 +218,8 @@ def test_killing_the_caller_kills_workers_that_wait(
         # One that cannot notice that its pipe is closed.
         os.kill(worker, signal.SIGSTOP)
         caller.kill()
-    cluster_module.wait_until(lambda: not lives(worker), "the worker is gone", 5)
+    try:
+        cluster_module.wait_until(lambda: not lives(worker), "the worker is gone", 5)
+    except TimeoutError:
+        os.kill(worker, signal.SIGKILL)
+        raise

@@ -130,6 +130,22 @@ def test_term_to_a_worker_stops_its_task_alone(make_stage: MakeStage) -> None:
     assert states(status) == {"a": "stopped", "b": "complete", "c": "complete"}
 
 
+def test_a_worker_that_was_asked_to_stop_takes_no_more_tasks_whatever_its_task_says(make_stage: MakeStage) -> None:
+    stage = make_stage("return_when_stopped", "a", "b")
+
+    def stop_a(status: StageStatus) -> None:
+        first = status.records["a"]
+        if first.progress is not None and first.state == "running":
+            os.kill(first.pid, signal.SIGTERM)
+        if first.state == "complete":
+            (stage.folder / "gate").touch()
+
+    records = LocalPool(1).run(stage, on_update=stop_a, poll_seconds=0.02).records
+    assert (records["a"].state, records["a"].result) == ("complete", {"stop": "stopped by SIGTERM"})
+    assert (records["b"].state, records["b"].result) == ("complete", {"task": "b"})
+    assert records["a"].pid != records["b"].pid
+
+
 def test_an_interrupt_ends_the_workers_and_the_records_say_stopped(make_stage: MakeStage) -> None:
     stage = make_stage("clean_up_when_stopped", "a", "b", "c")
     seen: list[StageStatus] = []

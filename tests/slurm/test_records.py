@@ -91,12 +91,22 @@ def test_what_an_earlier_run_left_counts_as_pending(paths: StagePaths) -> None:
 
 def test_closing_keeps_what_the_task_has_told(paths: StagePaths) -> None:
     book = RecordBook(paths, ["0.0"])
-    write_record(paths, replace(RUNNING, attempt=1))
+    write_record(paths, replace(RUNNING, attempt=1, gpu="3"))
     ending = TaskRecord(task_id="0.0", state="failed", ended=20.0, error=TaskError(type="SIGKILL", message="died"))
     closed = book.close("0.0", ending)
     assert closed == read_record(paths, "0.0")
     assert (closed.state, closed.attempt, closed.host, closed.started) == ("failed", 1, "n1", 10.0)
     assert closed.progress == Progress(done=1, total=4)
+    assert closed.gpu == "3"
+
+
+def test_closing_replaces_a_final_record_that_is_no_last_word(paths: StagePaths) -> None:
+    book = RecordBook(paths, ["0.0"])
+    ending = TaskRecord(task_id="0.0", state="failed", error=TaskError(type="TIMEOUT", message="too long"))
+    write_record(paths, replace(RUNNING, attempt=1, state="stopped"))
+    assert book.close("0.0", ending, replacing=("stopped",)).error == ending.error
+    write_record(paths, replace(RUNNING, attempt=1, state="complete"))
+    assert book.close("0.0", ending, replacing=("stopped",)).state == "complete"
 
 
 def test_closing_a_task_that_never_began_counts_the_attempt(paths: StagePaths) -> None:

@@ -52,6 +52,14 @@ def test_a_call_holds_four_texts_and_survives_json() -> None:
     assert TaskCall.from_json(call.to_json()) == call
 
 
+def test_a_call_may_carry_variables() -> None:
+    call = stage(environment={"A": "1"}).call("0.0")
+    assert call.environment == {}
+    carrying = call.with_environment({"A": "x y'\"\n"})
+    assert TaskCall.from_json(carrying.to_json()).environment == {"A": "x y'\"\n"}
+    assert "\n" not in carrying.to_json()
+
+
 @pytest.mark.parametrize(
     ("task_id", "name"),
     [

@@ -14,7 +14,7 @@ from fdbpl.slurm.resources import Resources
 from fdbpl.slurm.stage import Stage
 
 MakeStage = Callable[..., Stage]
-LIMIT = Resources(minutes=0.3 / 60)
+LIMIT = Resources(minutes=0.01)
 
 
 def run_limited(make_stage: MakeStage, function: str, task_id: str, grace_seconds: float = 30.0) -> TaskRecord:
@@ -40,7 +40,7 @@ def test_a_task_over_its_time_is_stopped_in_order(
     assert record.state == "failed"
     assert record.error is not None
     assert (record.error.type, cause_of(record.error)) == ("TIMEOUT", "time")
-    assert record.error.message.startswith("not done within 0.005 minutes")
+    assert record.error.message.startswith("not done within 0.01 minutes")
     assert last_words in record.error.traceback
     assert record.progress is not None and record.progress.done == 1
     assert (tmp_path / "run/cleaned").exists() == (function == "clean_up_when_stopped")
