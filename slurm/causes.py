@@ -79,7 +79,7 @@ def cause_of(error: TaskError | None, fatal: Collection[str] = ()) -> Cause:
         if said is not None:
             return said
         if error.type == "SIGKILL":
-            return "memory"  # on this machine nobody else kills so
+            return "memory"  # most often: the kernel kills so where memory ends
         return _BY_STATE.get(error.type, "died")
     return _BY_STATE.get(error.type, "error")
 

@@ -162,7 +162,9 @@ class Chain:
         steps = {step.name: step for step in (*self.steps, *(step for step in other.steps if step.name not in own))}
         ordered: dict[str, Step] = {}
         while len(ordered) < len(steps):
-            ordered |= {name: step for name, step in steps.items() if ordered.keys() >= set(step.after)}
+            for name, step in steps.items():
+                if ordered.keys() >= set(step.after):
+                    ordered[name] = step
         return replace(self, steps=tuple(ordered.values()))
 
     def save(self) -> None:

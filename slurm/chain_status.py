@@ -8,6 +8,7 @@ from typing import Literal
 
 from fdbpl.slurm.causes import Cause, cause_of
 from fdbpl.slurm.chain import Chain, Step
+from fdbpl.slurm.local_driver import local_driver_lives
 from fdbpl.slurm.queue import Queue, Seen
 from fdbpl.slurm.records import State, TaskRecord
 from fdbpl.slurm.status import StageStatus
@@ -116,15 +117,18 @@ class StepStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class ChainStatus:
-    """How a chain stands: its steps in order."""
+    """How a chain stands: its steps in order, and whether a process on this machine is at work on them."""
 
     steps: tuple[StepStatus, ...]
+    has_local_driver: bool = False
 
     @property
     def standing(self) -> Standing:
         found = {step.standing for step in self.steps}
         if found <= {"complete"}:
             return "complete"
+        if self.has_local_driver:
+            return "running"
         order: tuple[Standing, ...] = ("running", "failed", "stopped", "blocked", "waiting")
         return next(standing for standing in order if standing in found)
 
@@ -139,7 +143,8 @@ def chain_status(chain: Chain, queue: Queue | None = None) -> ChainStatus:
         SlurmError: the controller does not answer.
     """
     queue = queue or Queue(chain)
-    return ChainStatus(steps=tuple(_step_status(chain, step, queue) for step in chain.steps))
+    steps = tuple(_step_status(chain, step, queue) for step in chain.steps)
+    return ChainStatus(steps=steps, has_local_driver=local_driver_lives(chain.folder))
 
 
 def _step_status(chain: Chain, step: Step, queue: Queue) -> StepStatus:

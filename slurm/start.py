@@ -140,6 +140,8 @@ def _wait_until_gone(chain: Chain, jobs: set[str], pid: int | None, grace_second
         if time.monotonic() - asked > grace_seconds and not killed:
             killed = True
             cancel(left, signal="KILL")
+            if pid is not None and local_driver_pid(chain.folder) == pid:
+                os.kill(pid, signal.SIGKILL)  # its workers die with it
         if time.monotonic() - asked > 10 * grace_seconds:
             raise TimeoutError(f"still there after {10 * grace_seconds:.0f} s: {', '.join(sorted(left)) or pid}")
         time.sleep(0.1)
