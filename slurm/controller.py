@@ -120,8 +120,14 @@ def unfinished_named(name: str, timeout_seconds: float = 60.0) -> list[str]:
     return sorted(set(answer.split()), key=int)
 
 
-def cancel(jobs: Iterable[str], *, signal: str = "", timeout_seconds: float = 30.0) -> None:
-    """End jobs and whole arrays, those that wait and those that run; with `signal`, send that to all their processes.
+def cancel(jobs: Iterable[str], *, signal: str = "", waiting_only: bool = False, timeout_seconds: float = 30.0) -> None:
+    """End jobs and whole arrays, those that wait and those that run.
+
+    Args:
+        jobs: ids, or JOB.0 for what runs in a job.
+        signal: only send this to the tasks of those that run (to the whole job, srun would hear a TERM and kill them).
+        waiting_only: leave those that run alone.
+        timeout_seconds: how long to wait for the controller.
 
     Raises:
         SlurmError: the controller did not answer. That a job has ended already is no error.
@@ -129,7 +135,7 @@ def cancel(jobs: Iterable[str], *, signal: str = "", timeout_seconds: float = 30
     ids = sorted(set(jobs))
     if not ids:
         return
-    options = [f"--signal={signal}", "--full"] if signal else []
+    options = [f"--signal={signal}"] if signal else ["--state=PENDING"] if waiting_only else []
     try:
         ask(["scancel", *options, *ids], timeout_seconds)
     except SlurmError as error:

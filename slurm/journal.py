@@ -71,12 +71,14 @@ class Journal:
         total: tasks of the stage, as of the last look at its results.
         unplaced: of these, the missing ones that no submission holds.
         is_finished: nothing was missing, and the step was closed.
+        cancelled: jobs that a person has ended, with the whole run.
         submissions: oldest first.
     """
 
     total: int = 0
     unplaced: int = 0
     is_finished: bool = False
+    cancelled: tuple[str, ...] = ()
     submissions: tuple[Submission, ...] = field(default=())
 
     @cached_property
@@ -95,7 +97,8 @@ def read_journal(paths: StagePaths) -> Journal:
         return Journal()
     submissions = tuple(Submission.from_json(values) for values in payload.pop("submissions"))
     del payload["format"]
-    return Journal(**payload, submissions=submissions)
+    cancelled = tuple(payload.pop("cancelled", ()))
+    return Journal(**payload, cancelled=cancelled, submissions=submissions)
 
 
 def write_journal(paths: StagePaths, journal: Journal) -> None:

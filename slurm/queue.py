@@ -95,7 +95,10 @@ class Queue:
         lives = self.lives(stage, task_id)
         state = self.job_state(submission, task_id) if submission.array else None
         if not lives:
-            return Seen(record=self._ended(paths, record, submission, state), lives=False)
+            record = self._ended(paths, record, submission, state)
+            if submission.jobs[task_id] in self.journals[stage].cancelled:
+                record = _cancelled(record)
+            return Seen(record=record, lives=False)
         if state is not None and state.state in WAITING:
             reason = "" if state.reason == "None" else state.reason
             return Seen(record=replace(record, state="pending"), lives=True, waiting=reason)
@@ -144,6 +147,14 @@ def _stopped_for(record: TaskRecord, state: JobState | None) -> TaskRecord:
     if state is None or record.error is None or state.state not in ("CANCELLED", "PREEMPTED", "NODE_FAIL", "TIMEOUT"):
         return record
     return replace(record, error=replace(record.error, type=state.state))
+
+
+def _cancelled(record: TaskRecord) -> TaskRecord:
+    """A task that ended because a person has ended the run: Slurm may tell of it as of any other death."""
+    if record.error is None:
+        return record
+    error = replace(record.error, type="CANCELLED", message="the run was cancelled")
+    return replace(record, state="stopped", error=error)
 
 
 def _left_by_the_pool(record: TaskRecord) -> TaskRecord:

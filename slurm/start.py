@@ -5,12 +5,14 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from fdbpl.slurm.chain import Chain, load_chain
 from fdbpl.slurm.chain_status import ChainStatus, chain_status
 from fdbpl.slurm.controller import cancel, job_states, patiently
 from fdbpl.slurm.errors import SlurmError
+from fdbpl.slurm.journal import write_journal
 from fdbpl.slurm.local_driver import local_driver_pid
 from fdbpl.slurm.placing import Placed, place
 from fdbpl.slurm.queue import Queue
@@ -123,31 +125,64 @@ def cancel_run(folder: Path, *, grace_seconds: float = 3.0) -> list[str]:
         ended.append(f"process {pid}")
     queue = patiently(lambda: Queue(chain), PATIENCE_SECONDS)
     checks = {one.array for step in chain.steps for one in queue.living_jobs(step.check_name).values()}
-    patiently(lambda: cancel(checks), PATIENCE_SECONDS)
-    # A check that was just deciding may have submitted more; it is gone when the lock is free.
+    _end(checks, grace_seconds)
+    # A check that was just deciding may have submitted more; it is gone now, and the lock is free.
     with deciding(chain.folder, wait_seconds=grace_seconds + 2):
-        arrays = living_arrays(chain)
-        patiently(lambda: cancel(arrays), PATIENCE_SECONDS)
+        arrays = _note_cancelled(chain, checks)
+        _end(arrays, grace_seconds)
     ended += sorted(checks | arrays, key=int)
-    _wait_until_gone(chain, checks | arrays, pid, grace_seconds)
+    _wait_for_driver(folder, pid, grace_seconds)
     return ended
 
 
-def _wait_until_gone(chain: Chain, jobs: set[str], pid: int | None, grace_seconds: float) -> None:
+def _note_cancelled(chain: Chain, ended: set[str]) -> set[str]:
+    """Write down which jobs have been ended and which are about to be; the arrays of these."""
+    queue = patiently(lambda: Queue(chain), PATIENCE_SECONDS)
+    arrays = set()
+    for stage, journal in queue.journals.items():
+        living = queue.living_jobs(stage)
+        jobs = (*living, *(one.array for one in journal.submissions if one.array in ended))
+        if jobs:
+            write_journal(chain.paths(stage), replace(journal, cancelled=jobs))
+        arrays |= {submission.array for submission in living.values()}
+    return arrays
+
+
+def _end(jobs: set[str], grace_seconds: float) -> None:
+    """End jobs and wait until their processes have ended.
+
+    Slurm's own way gives a process that does not listen half a minute or more (KillWait), and a job that is being ended
+    so takes no signal any more. So what runs is told to stop first, then its steps are killed, and only then the jobs
+    are ended.
+    """
+    patiently(lambda: cancel(jobs, waiting_only=True), PATIENCE_SECONDS)
+    patiently(lambda: cancel(jobs, signal="TERM"), PATIENCE_SECONDS)
     asked = time.monotonic()
     killed = False
-    while (left := _left(chain, jobs)) or (pid is not None and local_driver_pid(chain.folder) == pid):
+    while left := patiently(lambda: _left(jobs), PATIENCE_SECONDS):
         if time.monotonic() - asked > grace_seconds and not killed:
             killed = True
-            cancel(left, signal="KILL")
-            if pid is not None and local_driver_pid(chain.folder) == pid:
-                os.kill(pid, signal.SIGKILL)  # its workers die with it
+            steps = [f"{job}.0" for job in left]
+            patiently(lambda steps=steps: cancel(steps, signal="KILL"), PATIENCE_SECONDS)  # type: ignore[misc]
+            patiently(lambda: cancel(jobs), PATIENCE_SECONDS)
         if time.monotonic() - asked > 10 * grace_seconds:
-            raise TimeoutError(f"still there after {10 * grace_seconds:.0f} s: {', '.join(sorted(left)) or pid}")
+            raise TimeoutError(f"still there after {10 * grace_seconds:.0f} s: {', '.join(left)}")
         time.sleep(0.1)
 
 
-def _left(chain: Chain, jobs: set[str]) -> set[str]:
-    """Of these arrays, those whose processes have not all ended."""
-    states = job_states(jobs)
-    return {state.job.partition("_")[0] for state in states.values() if not state.has_ended}
+def _left(arrays: set[str]) -> list[str]:
+    """The jobs of these arrays whose processes have not all ended."""
+    return [job for job, state in job_states(arrays).items() if not state.has_ended]
+
+
+def _wait_for_driver(folder: Path, pid: int | None, grace_seconds: float) -> None:
+    """Wait until the process that runs the tasks here has ended; after the grace it is killed, and its workers die."""
+    asked = time.monotonic()
+    killed = False
+    while pid is not None and local_driver_pid(folder) == pid:
+        if time.monotonic() - asked > grace_seconds and not killed:
+            killed = True
+            os.kill(pid, signal.SIGKILL)
+        if time.monotonic() - asked > 10 * grace_seconds:
+            raise TimeoutError(f"still there after {10 * grace_seconds:.0f} s: process {pid}")
+        time.sleep(0.1)
