@@ -8,6 +8,7 @@ from fdbpl.pipeline.feature_names import feature_campaigns
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.run_state import CONFIG_VARIABLE, GROW_VARIABLE
 from fdbpl.pipeline.sizing import Sizes
+from fdbpl.pipeline.staged_store import STAGING_VARIABLE
 from fdbpl.pipeline.students import list_plans, stages
 from fdbpl.slurm.chain import Chain, Step
 from fdbpl.slurm.profile import Profile, read_profile
@@ -45,6 +46,9 @@ def chain_of(config: RunConfig, names: Sequence[str], *, grow: bool = False) -> 
     environment = {CONFIG_VARIABLE: str(RunFolder(config.folder).config_file(config))}
     if grow:
         environment[GROW_VARIABLE] = "1"
+    profile = site_profile(config)
+    if profile.staging:
+        environment[STAGING_VARIABLE] = profile.staging
     sizes = Sizes(config)
     steps: list[Step] = []
     for name in names:
@@ -68,7 +72,7 @@ def chain_of(config: RunConfig, names: Sequence[str], *, grow: bool = False) -> 
         folder=config.folder,
         steps=tuple(steps),
         environment=environment,
-        profile=site_profile(config),
+        profile=profile,
         check_resources=resources(config, "check"),
         fatal=FATAL,
     )

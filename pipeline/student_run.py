@@ -25,6 +25,7 @@ from fdbpl.pipeline.labels_manifest import CAMPAIGN as TEACHER
 from fdbpl.pipeline.labels_manifest import expected_fields
 from fdbpl.pipeline.loading.decoder import UnreadableImage, make_decoder
 from fdbpl.pipeline.run_folder import RunFolder, StudentFolder
+from fdbpl.pipeline.staged_store import store_to_read
 from fdbpl.pipeline.student_record import finished_record, identity_digest, student_identity
 from fdbpl.pipeline.students import StudentPlan
 from fdbpl.pipeline.supervision import HardLabels, OnlineTeacher, StoredTeacher, Supervision
@@ -38,7 +39,8 @@ from fdbpl.pipeline.windows import ComputedWindows, Pixels, StoredWindows
 def run_student(
     config: RunConfig, plan: StudentPlan, on_progress: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:
-    """Train one student, or tell of it where it is finished; its record.
+    """Train one student, or tell of it where it is finished; its record. It reads the run's store, or a copy on the
+    node's own disk (`store_to_read`).
 
     Raises:
         CacheError: a store that is not sealed, does not fit, or lacks the student's features.
@@ -52,10 +54,12 @@ def run_student(
     if record is not None:
         return record
     source = _source_prompts(config, plan.source, data, wanted_by=plan) if plan.source is not None else None
+    store = config.store.model_copy(update={"path": store_to_read(config, plan)})
+    here = config.model_copy(update={"store": store})
     # A record vouches for the prompts beside it: it goes before they change.
     folder.record_file.unlink(missing_ok=True)
     with ExitStack() as stack:
-        reader = stack.enter_context(open_store_for(config, plan, data)) if plan.needs_store else None
+        reader = stack.enter_context(open_store_for(here, plan, data)) if plan.needs_store else None
         ingredients = gather(config, plan, data, reader)
         if source is not None:
             start_from(ingredients.learner, source.prompts)
