@@ -37,7 +37,7 @@ def render(config: RunConfig, preset: str) -> str:
     """A config as TOML with every key and, behind it, what it means."""
     lines = [
         f"# A run of fdbpl, from the preset {preset!r}. Relative paths are taken from this file's folder.",
-        "# fdbpl teach, features, train and evaluate are its steps; each does only what is missing.",
+        "# fdbpl submit runs all of it; teach, features, train and evaluate its steps. Each does only what is missing.",
         "",
         *_keys(config),
     ]
