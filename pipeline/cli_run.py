@@ -79,10 +79,16 @@ def _status(where: Path, *, watch: bool, json_: bool) -> None:
     from fdbpl.pipeline.find_run import find_chain
     from fdbpl.pipeline.run_status import describe, show_status
     from fdbpl.slurm.chain_status import chain_status
+    from fdbpl.slurm.errors import SlurmError
+    from fdbpl.slurm.queue import Queue
 
     def look() -> dict[str, Any]:
         chain = find_chain(where)
-        return describe(chain_status(chain), str(chain.folder), str(where))
+        try:
+            found, silence = chain_status(chain), ""
+        except SlurmError as error:
+            found, silence = chain_status(chain, Queue.unasked(chain)), str(error)
+        return describe(found, str(chain.folder), str(where), silence=silence)
 
     found = look()
     if watch and not json_:

@@ -19,12 +19,20 @@ EXIT_CODES: Mapping[Standing, int] = {
 COLUMNS = ("step", "state", "done", "running", "pending", "failed", "rate", "left")
 
 
-def describe(status: ChainStatus, folder: str, typed: str) -> dict[str, Any]:
-    """A run's state as JSON. `typed` is the config or folder that the person named."""
+def describe(status: ChainStatus, folder: str, typed: str, *, silence: str = "") -> dict[str, Any]:
+    """A run's state as JSON.
+
+    Args:
+        status: how it stands.
+        folder: its run folder.
+        typed: the config or folder that the person named.
+        silence: why Slurm could not be asked, where it could not.
+    """
     return {
         "folder": folder,
         "standing": status.standing,
         "exit_code": EXIT_CODES[status.standing],
+        "silence": silence,
         "steps": [_describe_step(step) for step in status.steps],
         "next": next_command(status, folder, shlex.quote(typed)),
     }
@@ -95,6 +103,8 @@ def show_status(described: dict[str, Any]) -> Any:
     for step in described["steps"]:
         table.add_row(*_cells(step))
     lines = []
+    if described["silence"]:
+        lines.append(f"Slurm does not answer ({described['silence']}): this is what tasks last told")
     for step in described["steps"]:
         worst = step["worst"]
         if worst is not None:

@@ -5,7 +5,6 @@ file in the run folder. What is done and what is missing is no part of it: each 
 themselves, whenever somebody wants to know.
 """
 
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from fdbpl.slurm.json_files import read_json, write_json
 from fdbpl.slurm.paths import StagePaths
 from fdbpl.slurm.profile import CHECK, Profile
 from fdbpl.slurm.resources import Resources
-from fdbpl.slurm.stage import Stage
+from fdbpl.slurm.stage import Stage, resolve
 
 CHECK_FUNCTION = "fdbpl.slurm.check:run"
 
@@ -200,12 +199,3 @@ def load_chain(folder: Path) -> Chain | None:
 def _step(values: Mapping[str, Any]) -> Step:
     lists = {"after": tuple(values["after"]), "resources": Resources(**values["resources"])}
     return Step(**{**values, **lists})
-
-
-def resolve(name: str) -> Any:
-    """What "module:attribute" names."""
-    module, _, attribute = name.partition(":")
-    found: Any = importlib.import_module(module)
-    for part in attribute.split("."):
-        found = getattr(found, part)
-    return found

@@ -8,6 +8,7 @@ from typing import Literal
 
 from fdbpl.slurm.causes import Cause, cause_of
 from fdbpl.slurm.chain import Chain, Step
+from fdbpl.slurm.journal import read_journal
 from fdbpl.slurm.local_driver import local_driver_lives
 from fdbpl.slurm.queue import Queue, Seen
 from fdbpl.slurm.records import State, TaskRecord
@@ -142,7 +143,10 @@ def chain_status(chain: Chain, queue: Queue | None = None) -> ChainStatus:
     Raises:
         SlurmError: the controller does not answer.
     """
-    queue = queue or Queue(chain)
+    if queue is None:
+        is_closed = all(read_journal(chain.paths(step.name)).is_finished for step in chain.steps)
+        # A finished run is told of for ever, wherever its folder lies by then.
+        queue = Queue.unasked(chain) if is_closed else Queue(chain)
     steps = tuple(_step_status(chain, step, queue) for step in chain.steps)
     return ChainStatus(steps=steps, has_local_driver=local_driver_lives(chain.folder))
 

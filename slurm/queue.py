@@ -45,9 +45,8 @@ class Queue:
     """
 
     def __init__(self, chain: Chain, *, before: "Queue | None" = None) -> None:
-        stages = [name for step in chain.steps for name in (step.name, step.check_name)]
         self._chain = chain
-        self.journals: dict[str, Journal] = {name: read_journal(chain.paths(name)) for name in stages}
+        self.journals: Mapping[str, Journal] = _journals(chain)
         self._asked = {
             submission.array
             for journal in self.journals.values()
@@ -57,6 +56,20 @@ class Queue:
         is_known = before is not None and before._asked == self._asked
         self.states: Mapping[str, JobState] = before.states if before and is_known else job_states(self._asked)
         self._local_lives = local_driver_lives(chain.folder)
+
+    @classmethod
+    def unasked(cls, chain: Chain) -> "Queue":
+        """As the records alone have it, for when the controller is silent: jobs are taken to live."""
+        queue = cls.__new__(cls)
+        queue._chain, queue._asked, queue._local_lives = chain, set(), local_driver_lives(chain.folder)
+        queue.journals = _journals(chain)
+        queue.states = {
+            job: JobState(job=job, state="UNKNOWN", reason="", nodes="", name=submission.name)
+            for journal in queue.journals.values()
+            for submission in set_of_latest(journal)
+            for job in submission.jobs.values()
+        }
+        return queue
 
     def job_state(self, submission: Submission, task_id: str) -> JobState | None:
         """The task's job; None where Slurm has forgotten it, though its number may be another job's by now."""
@@ -135,6 +148,11 @@ class Queue:
             log=record.log or paths.relative(logs[0]),
             job=job,
         )
+
+
+def _journals(chain: Chain) -> dict[str, Journal]:
+    stages = [name for step in chain.steps for name in (step.name, step.check_name)]
+    return {name: read_journal(chain.paths(name)) for name in stages}
 
 
 def set_of_latest(journal: Journal) -> list[Submission]:

@@ -5,11 +5,13 @@ submission is small, holds no code, and a task reads what it needs from the fold
 idempotent: a backend may run a task again after a death, and two copies of one task may overlap.
 """
 
+import importlib
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from fdbpl.slurm.paths import StagePaths, file_name
 from fdbpl.slurm.resources import Resources
@@ -98,6 +100,15 @@ class Stage:
     def task_environment(self) -> dict[str, str]:
         """The variables that a backend sets for each task: the stage's own win."""
         return {"OMP_NUM_THREADS": str(self.resources.cpus), **self.environment}
+
+
+def resolve(name: str) -> Any:
+    """What "module:attribute" names."""
+    module, _, attribute = name.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found
 
 
 def _check_task_ids(task_ids: tuple[str, ...]) -> None:

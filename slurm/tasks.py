@@ -6,7 +6,6 @@ own log file, at the level of file descriptors, so that C libraries and child pr
 environment variable behind for the next one of the process.
 """
 
-import importlib
 import json
 import os
 import socket
@@ -21,7 +20,7 @@ from typing import Any
 
 from fdbpl.slurm.progress import Reporter, reporting
 from fdbpl.slurm.records import Progress, State, TaskError, TaskRecord, read_record, write_record
-from fdbpl.slurm.stage import TaskCall
+from fdbpl.slurm.stage import TaskCall, resolve
 from fdbpl.slurm.stopping import Stopped, StopSignals
 
 # Exit codes of a process that ran one task; 75 is EX_TEMPFAIL: try again later.
@@ -101,7 +100,7 @@ def _begin(call: TaskCall, job: str | None) -> TaskRecord:
 def _call_function(call: TaskCall, signals: StopSignals, reporter: Reporter) -> _Ending:
     try:
         with signals.released(), reporting(reporter):
-            function = _resolve(call.function)
+            function = resolve(call.function)
             result = function(Path(call.folder), call.task_id)
         _check_result(call.function, result)
     except (Stopped, KeyboardInterrupt) as stop:
@@ -110,14 +109,6 @@ def _call_function(call: TaskCall, signals: StopSignals, reporter: Reporter) -> 
         # A signal often shows first as an error of the task's children or pipes.
         return _Ending(state="failed" if signals.received is None else "stopped", error=_describe(error))
     return _Ending(state="complete", result=result)
-
-
-def _resolve(name: str) -> Any:
-    module, _, attribute = name.partition(":")
-    found: Any = importlib.import_module(module)
-    for part in attribute.split("."):
-        found = getattr(found, part)
-    return found
 
 
 def _check_result(function: str, result: object) -> None:
