@@ -1,9 +1,11 @@
 """A small run that tests share: a world of 128 training images, the shipped tiny CLIPs, four crop seeds."""
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -136,3 +138,53 @@ def taught(shared: Path) -> RunConfig:
     workflow.teach()
     workflow.features()
     return config
+
+
+@pytest.fixture
+def two_stages() -> list[dict[str, Any]]:
+    """Three students, and three that start from them."""
+    first = _student(name="first", seeds=[1, 2, 3])
+    return [first, _student(name="second", starts_from="first", objective="fdbpl", seeds=[1, 2, 3])]
+
+
+@pytest.fixture
+def on_slurm() -> Callable[..., dict[str, Any]]:
+    """Changes of a config for a small cluster: twelve blocks, each a job of its own in the teacher pass; elsewhere
+    several tasks share a job."""
+
+    def changes(**cluster: Any) -> dict[str, Any]:
+        steps = {"teach": {"per_job": 1}, "features": {"per_job": 6}, "check": {"memory_gb": 1}}
+        small = {"max_workers": 4, "memory_gb": 1, "minutes": 5, "per_job": 3, "steps": steps}
+        store = {"images_per_block": 22, "seeds_per_block": 2}
+        return {"store": store, "cluster": {**small, "slurm": {"signal_delay_seconds": 5}, **cluster}}
+
+    return changes
+
+
+@pytest.fixture
+def finished(run: Run) -> Callable[..., dict[str, Any]]:
+    """Waits until nothing of the run in the test's folder waits or runs any more; its state then."""
+
+    def wait(timeout_seconds: float = 420.0) -> dict[str, Any]:
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            answer = run("status", "run.toml", "--json")
+            status: dict[str, Any] = json.loads(answer.stdout)
+            assert answer.returncode == status["exit_code"]
+            if answer.returncode != 3:
+                return status
+            assert time.monotonic() < deadline, run("status", "run.toml").stdout
+            time.sleep(1)
+
+    return wait
+
+
+@pytest.fixture
+def digests() -> Callable[[Path], dict[str, str]]:
+    """Tells every file below a folder, by the digest of its content."""
+
+    def digests(folder: Path) -> dict[str, str]:
+        files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+        return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+    return digests

@@ -1,6 +1,5 @@
 """A whole run on a real Slurm cluster: one command, no babysitting."""
 
-import hashlib
 import json
 import shutil
 import time
@@ -25,53 +24,21 @@ STEPS = ["prepare", "teach", "features", "test-features", "train-1", "train-2", 
 TASKS = [1, 12, 12, 2, 3, 3, 1]
 
 
-@pytest.fixture
-def two_stages(student_table: Callable[..., dict[str, Any]]) -> list[dict[str, Any]]:
-    """Three students, and three that start from them."""
-    first = student_table(name="first", seeds=[1, 2, 3])
-    return [first, student_table(name="second", starts_from="first", objective="fdbpl", seeds=[1, 2, 3])]
-
-
-def on_slurm(**changes: Any) -> dict[str, Any]:
-    """Twelve blocks, each a job of its own in the teacher pass; elsewhere several tasks share a job."""
-    cluster = {
-        "kind": "auto",
-        "max_workers": 4,
-        "memory_gb": 1,
-        "minutes": 5,
-        "per_job": 3,
-        "steps": {"teach": {"per_job": 1}, "features": {"per_job": 6}, "check": {"memory_gb": 1}},
-        "slurm": {"signal_delay_seconds": 5},
-    }
-    return {"store": {"images_per_block": 22, "seeds_per_block": 2}, "cluster": {**cluster, **changes}}
-
-
-def finished(run: Any, timeout_seconds: float = 420.0) -> dict[str, Any]:
-    """The run's state once nothing of it waits or runs any more."""
-    deadline = time.monotonic() + timeout_seconds
-    while True:
-        answer = run("status", "run.toml", "--json")
-        status: dict[str, Any] = json.loads(answer.stdout)
-        assert answer.returncode == status["exit_code"]
-        if answer.returncode != 3:
-            return status
-        assert time.monotonic() < deadline, run("status", "run.toml").stdout
-        time.sleep(1)
-
-
 def all_jobs(cluster: Any) -> str:
     listed: str = cluster.ask("squeue", "-h", "-r", "-t", "all", "-o", "%i")
     return listed
 
 
-def digests(folder: Path) -> dict[str, str]:
-    """Every file below a folder, by the digest of its content."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
 def test_one_command_runs_everything_and_a_second_computes_nothing(
-    slurm_cluster: Any, run: Any, write_config: Any, two_stages: Any, tmp_path: Path, taught: RunConfig
+    slurm_cluster: Any,
+    run: Any,
+    write_config: Any,
+    two_stages: Any,
+    on_slurm: Any,
+    finished: Any,
+    digests: Any,
+    tmp_path: Path,
+    taught: RunConfig,
 ) -> None:
     write_config(student=two_stages, **on_slurm())
     planned = json.loads(run("plan", "run.toml", "--rate", "teach=50", "--json").stdout)
@@ -88,7 +55,7 @@ def test_one_command_runs_everything_and_a_second_computes_nothing(
     again = json.loads(run("submit", "run.toml", "--cluster", "slurm", "--json").stdout)
     assert sum(step["submitted"] for step in again["steps"]) == 0
 
-    status = finished(run)
+    status = finished()
     assert status["standing"] == "complete", run("logs", "run.toml", "--failed").stdout
     assert [step["done"] for step in status["steps"]] == TASKS
     results = json.loads((tmp_path / "run" / "results.json").read_text())
@@ -107,7 +74,7 @@ def test_one_command_runs_everything_and_a_second_computes_nothing(
         digests(tmp_path / "run" / "store.zarr"),
         slurm_cluster.ask("squeue", "-h", "-r", "-t", "all", "-o", "%i"),
     ) == before
-    assert finished(run)["standing"] == "complete"
+    assert finished()["standing"] == "complete"
     assert [found["standing"] for found in json.loads(run("runs", ".", "--json").stdout)["runs"]] == ["complete"]
 
 
@@ -124,7 +91,14 @@ def _same_crops(store: Path, taught: RunConfig) -> None:
 
 
 def test_a_teacher_task_that_always_fails_ends_the_run_and_retry_completes_it(
-    slurm_cluster: Any, run: Any, write_config: Any, student_table: Any, shared: Path, tmp_path: Path
+    slurm_cluster: Any,
+    run: Any,
+    write_config: Any,
+    student_table: Any,
+    on_slurm: Any,
+    finished: Any,
+    shared: Path,
+    tmp_path: Path,
 ) -> None:
     shutil.copytree(shared / "world", tmp_path / "world")
     changes = {**on_slurm(per_job=4), "store": {"images_per_block": 64, "seeds_per_block": 4}}
@@ -138,7 +112,7 @@ def test_a_teacher_task_that_always_fails_ends_the_run_and_retry_completes_it(
         time.sleep(0.02)
     image.write_bytes(content[:300])
 
-    status = finished(run)
+    status = finished()
     assert (status["standing"], status["exit_code"]) == ("failed", 4)
     assert {step["step"]: step["standing"] for step in status["steps"]} == {
         "prepare": "complete",
@@ -167,11 +141,11 @@ def test_a_teacher_task_that_always_fails_ends_the_run_and_retry_completes_it(
         "train-1": 1,
         "report": 1,
     }
-    assert finished(run)["standing"] == "complete"
+    assert finished()["standing"] == "complete"
 
 
 def test_a_student_that_starts_before_the_seal_refuses(
-    slurm_cluster: Any, make_config: Callable[..., RunConfig]
+    slurm_cluster: Any, make_config: Callable[..., RunConfig], on_slurm: Any
 ) -> None:
     """Sent to the cluster past the check at submission: the task itself must refuse."""
     config = make_config(**on_slurm(kind="slurm"))
