@@ -54,6 +54,7 @@ class Teacher:
 
 def test_faults_leave_the_same_store(
     make_slurm_cluster: Callable[..., Any],
+    cluster_module: Any,
     run: Any,
     write_config: Any,
     two_stages: Any,
@@ -89,7 +90,7 @@ def test_faults_leave_the_same_store(
     assert (len(results["students"]), results["unfinished"]) == (6, [])
     attempts = json.loads((tmp_path / "run" / "provenance.json").read_text())["steps"]["teach"]["attempts"]
     assert attempts >= 12 + len(killed) + len([over_time, requeued, orphan])
-    assert cluster.ask("squeue", "-h") == ""
+    cluster_module.wait_until(lambda: cluster.ask("squeue", "-h") == "", "nothing is left in the queue")
 
     calm = read_config(path, (f"folder={tmp_path}/calm", "cluster.kind=local", "cluster.max_workers=2"))
     with Workflow(calm, Ui(quiet=True), command="fdbpl teach") as workflow:
