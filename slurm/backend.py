@@ -8,8 +8,8 @@ from fdbpl.slurm.chain import Chain
 from fdbpl.slurm.chain_status import ChainStatus
 from fdbpl.slurm.controller import availability
 from fdbpl.slurm.errors import SlurmError
-from fdbpl.slurm.local_pool import LocalPool
 from fdbpl.slurm.local_chain import run_here
+from fdbpl.slurm.local_pool import LocalPool
 from fdbpl.slurm.status import StageStatus
 
 Kind = Literal["auto", "local", "slurm"]
