@@ -26,12 +26,14 @@ test: setup slurm ## set up and run all tests (ARGS='-k name' to choose)
 	$(BIN)/python -m pytest $(ARGS)
 
 # Slurm is tested on a real cluster in a temporary directory; Debian has it as a package.
+SLURM_PACKAGES := slurm-wlm slurmdbd mariadb-server
 .PHONY: slurm
 slurm:
-	@if command -v slurmctld >/dev/null || [ -x /usr/sbin/slurmctld ]; then :; \
+	@PATH="$$PATH:/usr/sbin"; if { command -v slurmctld && command -v slurmdbd && command -v mariadbd; } >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq slurm-wlm; \
-	else echo "Slurm is not installed: its tests will be skipped. On Debian: sudo apt-get install slurm-wlm"; fi
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(SLURM_PACKAGES); \
+	else echo "Slurm or its accounting is not installed: tests of it will be skipped. On Debian:" \
+		"sudo apt-get install $(SLURM_PACKAGES)"; fi
 
 # mypy and pyright cannot read package_dir, so they see the folders through links.
 types: setup

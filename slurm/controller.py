@@ -148,6 +148,19 @@ def set_dependency(job: str, dependency: str, timeout_seconds: float = 30.0) -> 
     ask(["scontrol", "update", f"jobid={job}", f"dependency={dependency}"], timeout_seconds)
 
 
+def release(jobs: Iterable[str], timeout_seconds: float = 30.0) -> None:
+    """Let held jobs begin.
+
+    Raises:
+        SlurmError: the controller did not answer. That it does not let them is no error: they are seen to wait.
+    """
+    try:
+        ask(["scontrol", "release", *jobs], timeout_seconds)
+    except SlurmError as error:
+        if is_transient(error):
+            raise
+
+
 def is_transient(error: SlurmError) -> bool:
     """Whether the controller may well answer later."""
     return _TRANSIENT.search(str(error)) is not None

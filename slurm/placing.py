@@ -17,6 +17,7 @@ from fdbpl.slurm.causes import WORDS, Verdict, judge
 from fdbpl.slurm.chain import Chain, Step, Todo
 from fdbpl.slurm.controller import cancel, patiently, set_dependency
 from fdbpl.slurm.errors import SlurmError, StepFailed
+from fdbpl.slurm.held import release_held
 from fdbpl.slurm.journal import Submission, read_journal, write_journal
 from fdbpl.slurm.profile import CHECK
 from fdbpl.slurm.queue import Queue
@@ -99,6 +100,7 @@ class _Placing:
     def __init__(self, chain: Chain, check_of: str, own_job: str, patience_seconds: float) -> None:
         self.chain, self.check_of, self.own_job, self.patience_seconds = chain, check_of, own_job, patience_seconds
         self.queue = patiently(lambda: Queue(chain), patience_seconds)
+        self._ask(lambda: release_held(self.queue))
         self.placed: dict[str, Placed] = {}
         self._new_checks: set[str] = set()
         living = sum(len(self.queue.living_jobs(stage)) for stage in self.queue.journals)
@@ -213,8 +215,10 @@ class _Placing:
         record = self.queue.see(step.name, task).record
         if record.is_final:
             write_record(self.chain.paths(step.name), record)
+        state = self.queue.job_state(last, task) if last.array else None
         verdict = judge(
-            record,
+            # A node's name in Slurm need not be what the machine calls itself, and sbatch takes no other.
+            replace(record, host="" if state is None else state.nodes),
             round=last.round,
             resources=last.resources,
             excluded=last.excluded,

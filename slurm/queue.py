@@ -94,6 +94,11 @@ class Queue:
             if submission.array and submission.jobs[task_id] != but and self.lives(stage, task_id)
         }
 
+    def held_jobs(self) -> list[str]:
+        """Jobs that wait for a person's word since Slurm could not launch them."""
+        jobs = [job for stage in self.journals for job in self.living_jobs(stage)]
+        return [job for job in jobs if self.states[job].reason.replace("_", " ") == "launch failed requeued held"]
+
     def see(self, stage: str, task_id: str) -> Seen:
         """The task as it is now. A task that was never submitted is pending and does not live."""
         submission = self.journals[stage].latest.get(task_id)

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from fdbpl.slurm.chain import Chain, load_chain
 from fdbpl.slurm.chain_status import ChainStatus, chain_status
 from fdbpl.slurm.controller import cancel, job_states, patiently
 from fdbpl.slurm.errors import SlurmError
+from fdbpl.slurm.held import release_held
 from fdbpl.slurm.journal import write_journal
 from fdbpl.slurm.local_driver import local_driver_pid
 from fdbpl.slurm.placing import Placed, place
@@ -65,7 +67,7 @@ def watch(
     settle_seconds: float = 5.0,
     silence_seconds: float = 600.0,
 ) -> ChainStatus:
-    """Wait until nothing of a chain waits or runs any more.
+    """Wait until nothing of a chain waits or runs any more. Jobs that Slurm could not launch and holds are released.
 
     Args:
         on_update: called with each step's tasks at each look, for steps that have any.
@@ -81,11 +83,14 @@ def watch(
     queue: Queue | None = None
     answered = time.monotonic()
     ended: float | None = None
+    released: Counter[str] = Counter()
     while True:
         try:
             fresh = queue is None or time.monotonic() - answered >= squeue_seconds
             queue = Queue(chain, before=None if fresh else queue)
-            answered = time.monotonic() if fresh else answered
+            if fresh:
+                answered = time.monotonic()
+                release_held(queue, released)
         except SlurmError as error:
             silence = time.monotonic() - answered
             logger.warning("Slurm has not answered for %.0f s: %s", silence, error)

@@ -39,26 +39,38 @@ def load_by_path(path: Path) -> Any:
 
 
 slurm_cluster_module = load_by_path(Path(__file__).with_name("slurm_cluster.py"))
+accounting_module = load_by_path(Path(__file__).with_name("slurm_accounting.py"))
 
 
 @pytest.fixture
 def make_slurm_cluster(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Any]]:
-    """Starts clusters (see SlurmCluster); the last one started is the one that sbatch and squeue talk to."""
-    slurm_cluster_module.require_slurm(slurm_cluster_module.missing_programs(), os.environ)
-    clusters = []
+    """Starts clusters (see SlurmCluster); the last one started is the one that sbatch and squeue talk to.
 
-    def make(**options: Any) -> Any:
-        cluster = slurm_cluster_module.SlurmCluster(tmp_path_factory.mktemp("slurm"), **options)
+    Beside a cluster's own options it takes `folder`, and `with_accounting`: with a database behind sacct.
+    """
+    slurm_cluster_module.require_slurm(slurm_cluster_module.missing_programs(), os.environ)
+    started: list[Any] = []
+
+    def make(*, folder: Path | None = None, with_accounting: bool = False, **options: Any) -> Any:
+        folder = folder or tmp_path_factory.mktemp("slurm")
+        if with_accounting:
+            missing = slurm_cluster_module.missing_programs(accounting_module.PROGRAMS)
+            slurm_cluster_module.require_slurm(missing, os.environ, accounting_module.HOW_TO_INSTALL)
+            accounting = accounting_module.Accounting(folder, slurm_cluster_module)
+            started.append(accounting)
+            accounting.start()
+            options["settings"] = {**options.get("settings", {}), **accounting.settings}
+        cluster = slurm_cluster_module.SlurmCluster(folder, **options)
         cluster.start()
-        clusters.append(cluster)
+        started.append(cluster)
         monkeypatch.setenv("SLURM_CONF", str(cluster.config))
         return cluster
 
     yield make
-    for cluster in clusters:
-        cluster.stop()
+    for one in reversed(started):
+        one.stop()
 
 
 @pytest.fixture

@@ -10,6 +10,9 @@ follows from the beginning of its id:
     once-     dies at its first attempt
     big-      dies with a line about memory unless it may use 1 GB
     flaky-    raises at its first attempt, with another text each time
+    hungry-   takes 400 MB and keeps them, unless it may use 500
+    spent-    is at its time limit at its first attempt, and stops when it is told
+    over-     so, too, but does not listen, so that Slurm ends it
     near-     counts the tasks that run while it does, until it has met as many as the file `company` says
     env-      returns the values of the variables that follow, as in env-A-B
 """
@@ -33,26 +36,22 @@ class WrongInput(ValueError):
     """An error that no second run mends."""
 
 
-def _todo(step: str) -> Callable[[Path, Mapping[str, str], str], Todo]:
-    def todo(folder: Path, environment: Mapping[str, str], step: str) -> Todo:
-        tasks = json.loads((folder / "plan.json").read_text())[step]
-        results = folder / "results" / step
-        missing = tuple(task for task in tasks if not (results / file_name(task)).exists())
-        return Todo(total=len(tasks), missing=missing, is_finished=not missing and (folder / f"closed-{step}").exists())
+def todo(folder: Path, environment: Mapping[str, str], step: str) -> Todo:
+    while "SLURM_JOB_ID" in os.environ and (folder / f"hold-check-{step}").exists():
+        time.sleep(0.01)
+    tasks = json.loads((folder / "plan.json").read_text())[step]
+    results = folder / "results" / step
+    missing = tuple(task for task in tasks if not (results / file_name(task)).exists())
+    return Todo(total=len(tasks), missing=missing, is_finished=not missing and (folder / f"closed-{step}").exists())
 
-    return todo
 
-
-def _finish(name: str) -> Callable[[Path, Mapping[str, str], str], dict[str, Any]]:
-    def finish(folder: Path, environment: Mapping[str, str], step: str) -> dict[str, Any]:
-        while (folder / f"hold-{step}").exists():
-            time.sleep(0.01)
-        if (folder / f"refuse-{step}").exists():
-            raise WrongInput(f"{step} cannot be closed")
-        (folder / f"closed-{step}").touch()
-        return {"closed": step}
-
-    return finish
+def finish(folder: Path, environment: Mapping[str, str], step: str) -> dict[str, Any]:
+    while (folder / f"hold-{step}").exists():
+        time.sleep(0.01)
+    if (folder / f"refuse-{step}").exists():
+        raise WrongInput(f"{step} cannot be closed")
+    (folder / f"closed-{step}").touch()
+    return {"closed": step}
 
 
 def _work(step: str) -> Callable[[Path, str], dict[str, Any]]:
@@ -75,7 +74,7 @@ def _work(step: str) -> Callable[[Path, str], dict[str, Any]]:
 def _behave(folder: Path, task_id: str, count: int) -> dict[str, Any] | None:
     kind = task_id.partition("-")[0]
     if kind == "near":
-        return {"most": _count_neighbours(folder, task_id)}
+        return {"most": _count_neighbours(folder, task_id), "gpus": os.environ.get("CUDA_VISIBLE_DEVICES")}
     if kind == "env":
         return {name: os.environ.get(name) for name in task_id.split("-")[1:]}
     if kind == "deaf":
@@ -88,6 +87,14 @@ def _behave(folder: Path, task_id: str, count: int) -> dict[str, Any] | None:
         raise WrongInput(f"{task_id} is wrong")
     if kind == "flaky" and count == 0:
         raise RuntimeError(f"no luck at {time.monotonic()}")
+    if kind == "hungry" and int(os.environ["SLURM_MEM_PER_NODE"]) < 500:
+        kept = bytearray(b"x") * 400_000_000
+        time.sleep(60)
+        raise RuntimeError(f"nobody minded {len(kept)} bytes")
+    if kind in ("spent", "over") and count == 0:
+        if kind == "over":
+            signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+        time.sleep(240)
     if kind in ("slow", "deaf"):
         report_progress(1, 4)
         while not (folder / "gate").exists():
@@ -107,7 +114,10 @@ def _count_neighbours(folder: Path, task_id: str) -> int:
     company = int((folder / "company").read_text())
     running, met = folder / "running", folder / "met"
     running.mkdir(exist_ok=True)
-    (running / task_id).touch()
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if gpus and any(path.read_text() == gpus for path in running.iterdir()):
+        (folder / "clash").touch()
+    (running / task_id).write_text(gpus)
     most = 0
     deadline = time.monotonic() + 20
     while True:
@@ -123,6 +133,4 @@ def _count_neighbours(folder: Path, task_id: str) -> int:
     return most
 
 
-todo_first, todo_second, todo_third = map(_todo, ("first", "second", "third"))
-finish_first, finish_second, finish_third = map(_finish, ("first", "second", "third"))
 work_first, work_second, work_third = map(_work, ("first", "second", "third"))
