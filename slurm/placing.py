@@ -9,20 +9,19 @@ more memory or time or away from a node, or given up), or closes the step. Where
 is too, and all that waits for the old one is pointed to the new one. Where a step fails, what waits for it is ended.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fdbpl.slurm.causes import WORDS, Verdict, judge
+from fdbpl.slurm.attempts import Attempt, bundled, next_attempts
 from fdbpl.slurm.chain import Chain, Step, Todo
 from fdbpl.slurm.controller import cancel, patiently, set_dependency
 from fdbpl.slurm.errors import SlurmError, StepFailed
 from fdbpl.slurm.held import release_held
-from fdbpl.slurm.journal import Submission, read_journal, write_journal
+from fdbpl.slurm.journal import read_journal, write_journal
 from fdbpl.slurm.profile import CHECK
 from fdbpl.slurm.queue import Queue
-from fdbpl.slurm.records import TaskRecord, write_record
-from fdbpl.slurm.resources import Resources
+from fdbpl.slurm.records import TaskRecord
 from fdbpl.slurm.run_lock import deciding
 from fdbpl.slurm.submission import PATIENCE_SECONDS, prepare_folders, submit
 
@@ -58,16 +57,6 @@ class Placed:
     def has_failed(self) -> bool:
         """Nothing goes on, and it is not finished."""
         return not self.is_finished and not self.check
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Attempt:
-    """How a task is to be submitted."""
-
-    round: int
-    resources: Resources
-    excluded: tuple[str, ...] = ()
-    reason: tuple[str, str] | None = field(default=None, compare=False)
 
 
 def place(
@@ -132,13 +121,17 @@ class _Placing:
             return
         placed.attached = [task for task in placed.todo.missing if self.queue.lives(step.name, task)]
         is_decided_here = self.check_of in ("", step.name) or self._check_was_lost(step)
-        wanted = self._wanted(step, placed, is_decided_here)
+        attached = set(placed.attached)
+        free = [task for task in placed.todo.missing if task not in attached]
+        wanted, placed.given_up = next_attempts(
+            self.chain, self.queue, step, free, check_of=self.check_of, is_decided_here=is_decided_here
+        )
         if not (is_decided_here or wanted or placed.attached):
             return  # its own check decides, or has decided
         old = {submission.array for submission in self.queue.living_jobs(step.name).values()}
         new = {
             array
-            for attempt, bundles in self._arrays(wanted, step)
+            for attempt, bundles in bundled(wanted, step.per_job)
             for array in self._submit(step, attempt, bundles, wanted)
         }
         waits_for_room = len(wanted) > len(placed.submitted)
@@ -182,75 +175,14 @@ class _Placing:
             lost += 1
         return 0 < lost < self.chain.profile.retry.rounds
 
-    # What is to be submitted
-
-    def _wanted(self, step: Step, placed: Placed, is_decided_here: bool) -> dict[str, _Attempt]:
-        """Task id -> how, for those that are to be submitted now; those given up are told in `placed`."""
-        journal = self.queue.journals[step.name]
-        attached = set(placed.attached)
-        wanted: dict[str, _Attempt] = {}
-        for task in placed.todo.missing:
-            last = journal.latest.get(task)
-            if task in attached:
-                continue
-            if last is None:
-                wanted[task] = _Attempt(round=1, resources=step.resources)
-            elif self.check_of != step.name and self.queue.see(step.name, task).record.state == "complete":
-                # What it made is not what it would make now, since steps before it have made something new.
-                wanted[task] = _Attempt(round=1, resources=step.resources)
-            elif is_decided_here:
-                verdict, reason = self._judge(step, task, last)
-                if not self.check_of:
-                    wanted[task] = self._anew(step, verdict)
-                elif verdict.retry:
-                    wanted[task] = _Attempt(
-                        round=last.round + 1, resources=verdict.resources, excluded=verdict.excluded, reason=reason
-                    )
-                else:
-                    placed.given_up[task] = f"{WORDS[verdict.cause]}: {verdict.reason}"
-        return wanted
-
-    def _judge(self, step: Step, task: str, last: Submission) -> tuple[Verdict, tuple[str, str] | None]:
-        """Write the task's end down where its process could not, and decide about it."""
-        record = self.queue.see(step.name, task).record
-        if record.is_final:
-            write_record(self.chain.paths(step.name), record)
-        state = self.queue.job_state(last, task) if last.array else None
-        verdict = judge(
-            # A node's name in Slurm need not be what the machine calls itself, and sbatch takes no other.
-            replace(record, host="" if state is None else state.nodes),
-            round=last.round,
-            resources=last.resources,
-            excluded=last.excluded,
-            before=last.reasons.get(task),
-            rules=self.chain.profile.retry,
-            fatal=self.chain.fatal,
-        )
-        return verdict, None if record.error is None else (record.error.type, record.error.message)
-
-    def _anew(self, step: Step, verdict: Verdict) -> _Attempt:
-        """A person begins the rounds anew; what was learned of memory, time and nodes stays."""
-        learned, own = verdict.resources, step.resources
-        resources = replace(
-            own, memory_gb=max(learned.memory_gb, own.memory_gb), minutes=max(learned.minutes, own.minutes)
-        )
-        return _Attempt(round=1, resources=resources, excluded=verdict.excluded)
-
-    def _arrays(self, wanted: dict[str, _Attempt], step: Step) -> Iterator[tuple[_Attempt, list[tuple[str, ...]]]]:
-        """The wanted tasks by what they ask for, in bundles, as many as there is room for."""
-        for attempt in dict.fromkeys(wanted.values()):
-            tasks = [task for task, other in wanted.items() if other == attempt]
-            # A task that failed goes alone, so that it does not take others with it again.
-            size = step.per_job if attempt.round == 1 else 1
-            bundles = [tuple(tasks[start : start + size]) for start in range(0, len(tasks), size)]
-            bundles = bundles[: max(0, int(min(self.room, len(bundles))))]
-            self.room -= len(bundles)
-            if bundles:
-                yield attempt, bundles
-
     def _submit(
-        self, step: Step, attempt: _Attempt, bundles: list[tuple[str, ...]], wanted: dict[str, _Attempt]
+        self, step: Step, attempt: Attempt, bundles: list[tuple[str, ...]], wanted: dict[str, Attempt]
     ) -> list[str]:
+        """The arrays of those bundles that there is room for."""
+        bundles = bundles[: max(0, int(min(self.room, len(bundles))))]
+        if not bundles:
+            return []
+        self.room -= len(bundles)
         submissions = submit(
             self.chain.stage(step, resources=attempt.resources),
             bundles,
