@@ -57,7 +57,7 @@ def test_twenty_kills_leave_the_same_store(
         assert open_store(killed.store.path).missing_blocks(CAMPAIGN), "the pass was over before all kills were made"
         child = context.Process(target=whole_pass, args=(killed,))
         child.start()
-        time.sleep(moments.uniform(0, lasted / 10))
+        time.sleep(moments.uniform(0, lasted / 30))
         assert child.pid is not None
         os.kill(child.pid, signal.SIGKILL)
         child.join()
