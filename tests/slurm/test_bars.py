@@ -169,8 +169,7 @@ def test_a_run_is_ended_while_a_check_decides(
     start(chain)
     hold = chain.folder / "hold-check-first"
     hold.touch()
-    record = chain.paths("first.check").record("first@1")
-    cluster_module.wait_until(record.exists, "the check runs, and has the lock")
+    cluster_module.wait_until((chain.folder / "held-first").exists, "the check runs, and has the lock")
     assert set(cancel_run(chain.folder)) == {"2", "3", "4"}
     hold.unlink()
     assert slurm_cluster.ask("squeue", "-h") == ""
