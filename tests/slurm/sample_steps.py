@@ -38,6 +38,7 @@ class WrongInput(ValueError):
 
 def todo(folder: Path, environment: Mapping[str, str], step: str) -> Todo:
     while "SLURM_JOB_ID" in os.environ and (folder / f"hold-check-{step}").exists():
+        (folder / f"held-{step}").touch()
         time.sleep(0.01)
     tasks = json.loads((folder / "plan.json").read_text())[step]
     results = folder / "results" / step

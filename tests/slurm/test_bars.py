@@ -161,6 +161,24 @@ def test_a_run_is_ended_within_seconds(
     assert all(path.name.endswith("_submitted.pkl") for path in chain.folder.rglob("*.pkl"))
 
 
+@pytest.mark.slurm
+def test_a_run_is_ended_while_a_check_decides(
+    make_chain: MakeChain, chains: Any, slurm_cluster: Any, cluster_module: Any
+) -> None:
+    chain = make_chain({"first": ["bad-a"], "second": ["b"]})
+    start(chain)
+    hold = chain.folder / "hold-check-first"
+    hold.touch()
+    cluster_module.wait_until((chain.folder / "held-first").exists, "the check runs, and has the lock")
+    assert set(cancel_run(chain.folder)) == {"2", "3", "4"}
+    hold.unlink()
+    assert slurm_cluster.ask("squeue", "-h") == ""
+    assert chain_status(chain).standing == "failed"
+    assert chains.tries(chain) == {"bad-a": 1}
+    (chain.folder / "mended").touch()
+    assert chains.finish(chain).standing == "complete"
+
+
 def has_ended(pid: str) -> bool:
     """Whether a process is gone, or a zombie that nobody has asked after."""
     try:

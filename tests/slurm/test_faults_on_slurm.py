@@ -93,25 +93,31 @@ def results(chain: Chain, step: str) -> set[str]:
     return {path.name for path in (chain.folder / "results" / step).iterdir()}
 
 
-def test_killed_requeued_and_hungry_tasks(
+@pytest.mark.slow
+def test_deaths_of_tasks_each_kind_in_a_chain_of_its_own(
     make_chain: MakeChain, chains: Any, make_slurm_cluster: Any, faults_of: Any, tmp_path: Path
 ) -> None:
-    faults = faults_of(make_slurm_cluster(settings=MEMORY_WATCH))
-    steps = {"first": {"resources": SMALL}}
-    plans = {"killed": ["slow-a", "slow-b", "slow-c"], "requeued": ["slow-a"], "hungry": ["hungry-a", "b"]}
-    made = {
-        name: make_chain({"first": tasks, "second": ["z"]}, folder=tmp_path / name, steps=steps, profile=HUNGRY)
-        for name, tasks in plans.items()
+    faults = faults_of(make_slurm_cluster(settings={**MEMORY_WATCH, "OverTimeLimit": "0"}))
+    resources = {"limited": Resources(memory_gb=0.1, minutes=1)}
+    plans = {
+        "limited": ["spent-a", "over-b", "c"],
+        "killed": ["slow-a", "slow-b", "slow-c"],
+        "requeued": ["slow-a"],
+        "hungry": ["hungry-a", "b"],
     }
-    for chain in made.values():
-        start(chain)
+    made = {}
+    for name, tasks in plans.items():
+        steps = {"first": {"resources": resources.get(name, SMALL)}}
+        plan = {"first": tasks, "second": ["z"]}
+        made[name] = make_chain(plan, folder=tmp_path / name, steps=steps, profile=HUNGRY)
+        start(made[name])
     faults.kill(*faults.running(made["killed"], "slow-a", "slow-b"))
     faults.requeue(*faults.running(made["requeued"], "slow-a"))
     faults.running(made["requeued"], "slow-a", attempt=2)
     for chain in made.values():
         (chain.folder / "gate").touch()
     for name, chain in made.items():
-        assert chains.settled(chain).standing == "complete"
+        assert chains.settled(chain, timeout_seconds=240).standing == "complete"
         assert (results(chain, "first"), results(chain, "second")) == (set(plans[name]), {"z"})
     assert chains.tries(made["killed"]) == {"slow-a": 2, "slow-b": 2, "slow-c": 1, "z": 1}
     assert rounds(made["killed"]) == [1, 2]
@@ -120,28 +126,37 @@ def test_killed_requeued_and_hungry_tasks(
     assert chains.tries(made["hungry"]) == {"hungry-a": 2, "b": 1, "z": 1}
     again = read_journal(made["hungry"].paths("first")).submissions[1]
     assert (again.round, again.bundles, again.resources.memory_gb) == (2, (("hungry-a",),), 0.8)
+    # At the time limit: the task that listened has put itself back into the queue.
+    assert chains.tries(made["limited"]) == {"spent-a": 2, "over-b": 2, "c": 1, "z": 1}
+    (late,) = read_journal(made["limited"].paths("first")).submissions[1:]
+    assert (late.bundles, late.resources.minutes, late.reasons["over-b"][0]) == ((("over-b",),), 2, "TIMEOUT")
 
 
-@pytest.mark.parametrize("requeues", [True, False])
 def test_a_node_dies(
-    make_chain: MakeChain, chains: Any, make_slurm_cluster: Any, faults_of: Any, requeues: bool
+    make_chain: MakeChain, chains: Any, make_slurm_cluster: Any, faults_of: Any, tmp_path: Path
 ) -> None:
     cluster = make_slurm_cluster(nodes=2, settings=SHORT_SIGHTED)
     faults = faults_of(cluster)
-    profile = {} if requeues else {"steps": {"first": {"extra": {"no-requeue": True}}}}
-    chain = make_chain({"first": ["slow-a"], "second": ["b"]}, profile=profile)
-    start(chain)
-    node = faults.kill_node_of(*faults.running(chain, "slow-a"))
-    (chain.folder / "gate").touch()
-    assert chains.settled(chain).standing == "complete"
-    assert chains.tries(chain) == {"slow-a": 2, "b": 1}
-    submissions = read_journal(chain.paths("first")).submissions
-    if requeues:
-        assert rounds(chain) == [1]
-    else:
-        # Slurm's name of the node, whatever the machine calls itself.
-        assert [(one.round, one.excluded) for one in submissions] == [(1, ()), (2, (node,))]
-        assert "NODE_FAIL" in submissions[1].reasons["slow-a"]
+    plan = {"first": ["slow-a"], "second": ["b"]}
+    requeued = make_chain(plan, folder=tmp_path / "requeued")
+    given_back = make_chain(
+        plan, folder=tmp_path / "given back", profile={"steps": {"first": {"extra": {"no-requeue": True}}}}
+    )
+    for chain in (requeued, given_back):
+        start(chain)
+    records = [faults.running(chain, "slow-a")[0] for chain in (requeued, given_back)]
+    (node,) = {cluster.node_of(record.job) for record in records}
+    cluster.kill_node(node)
+    for chain in (requeued, given_back):
+        (chain.folder / "gate").touch()
+    for chain in (requeued, given_back):
+        assert chains.settled(chain).standing == "complete"
+        assert chains.tries(chain) == {"slow-a": 2, "b": 1}
+    assert rounds(requeued) == [1]
+    # Slurm's name of the node, whatever the machine calls itself.
+    submissions = read_journal(given_back.paths("first")).submissions
+    assert [(one.round, one.excluded) for one in submissions] == [(1, ()), (2, (node,))]
+    assert "NODE_FAIL" in submissions[1].reasons["slow-a"]
 
 
 def test_the_controller_is_away_while_a_check_wants_to_submit(
@@ -180,20 +195,6 @@ def test_a_job_that_goes_before_takes_the_nodes(
     assert chains.settled(chain).standing == "complete"
     assert chains.tries(chain) == {"slow-a": 2, "slow-b": 2, "c": 1}
     assert rounds(chain) == [1]
-
-
-@pytest.mark.slow
-def test_tasks_come_to_their_time_limit(make_chain: MakeChain, chains: Any, make_slurm_cluster: Any) -> None:
-    make_slurm_cluster(settings={"OverTimeLimit": "0"})
-    resources = Resources(memory_gb=0.1, minutes=1)
-    chain = make_chain({"first": ["spent-a", "over-b", "c"]}, steps={"first": {"resources": resources}})
-    status = chains.finish(chain, timeout_seconds=200)
-    assert status.standing == "complete"
-    assert chains.tries(chain) == {"spent-a": 2, "over-b": 2, "c": 1}
-    again = read_journal(chain.paths("first")).submissions[1:]
-    # The one that listened has put itself back into the queue.
-    assert [(one.bundles, one.resources.minutes) for one in again] == [((("over-b",),), 2)]
-    assert again[0].reasons["over-b"][0] == "TIMEOUT"
 
 
 def test_all_faults_together(
