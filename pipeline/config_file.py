@@ -38,6 +38,8 @@ def parse_config(values: dict[str, Any], *, base: Path, where: str) -> RunConfig
     except ValidationError as error:
         raise ValueError(f"{where}: " + "\n".join(_explain(error))) from error
     folder = base / config.folder
+    if "\n" in str(folder):
+        raise ValueError(f"{where}: folder: found {str(folder)!r}, expected no line break in it")
     return config.model_copy(
         update={
             "folder": folder,
