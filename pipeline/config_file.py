@@ -86,7 +86,7 @@ def _explain(error: ValidationError) -> list[str]:
     """One line for each fault: where, what was found, what is expected."""
     lines = []
     for fault in error.errors():
-        place = [str(part) for part in fault["loc"]]
+        place = [str(part) for part in fault["loc"] if part != "[key]"]
         if fault["type"] == "extra_forbidden":
             lines.append(unknown_key(".".join(place[:-1]) or "top level", place[-1], _known_keys(fault["loc"])))
         elif fault["type"] == "missing":
@@ -100,8 +100,8 @@ def _explain(error: ValidationError) -> list[str]:
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = RunConfig
     for part in location[:-1]:
-        if isinstance(part, int):
-            continue
+        if isinstance(part, int) or part not in model.model_fields:
+            continue  # an element of a list, or of a table whose keys are names: its model is known already
         inner = model.model_fields[part].annotation
         arguments = [a for a in getattr(inner, "__args__", ()) if isinstance(a, type)]
         model = arguments[0] if arguments else inner  # type: ignore[assignment]  # every section is a model
