@@ -38,8 +38,8 @@ def find_chain(path: Path) -> Chain:
     folder = run_folder(path)
     chain = load_chain(folder)
     if chain is None:
+        config = "CONFIG" if path.is_dir() else shlex.quote(as_argument(path))
         raise ValueError(
-            f"found nothing submitted in {folder}, expected {chain_file(folder)}: "
-            f"`fdbpl submit {shlex.quote(as_argument(path))}` begins the run"
+            f"found nothing submitted in {folder}, expected {chain_file(folder)}: `fdbpl submit {config}` begins a run"
         )
     return chain

@@ -75,9 +75,9 @@ def test_units_and_bytes_are_those_that_a_finished_run_has(
 
 @pytest.mark.parametrize("labels", [["topk"], ["logits", "topk"]])
 def test_bytes_follow_the_encodings(make_config: MakeConfig, labels: list[str]) -> None:
-    """Of 32 classes, 5 are kept: a class and a probability of two bytes each."""
+    """Of 32 classes, 5 are kept, a class and a logit of two bytes each; and the sum over all of them, of four."""
     config = make_config(store={"labels": labels, "top_k": 5})
-    assert label_bytes(config, 32) == 17 + ("logits" in labels) * 64 + 5 * 4
+    assert label_bytes(config, 32) == 17 + ("logits" in labels) * 64 + 5 * 4 + 4
 
 
 def test_time_is_not_guessed(plan: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
