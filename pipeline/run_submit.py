@@ -2,6 +2,8 @@
 
 import math
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +22,7 @@ from fdbpl.pipeline.steps import kind_of, run_chain
 from fdbpl.pipeline.students import student_plans
 from fdbpl.slurm.backend import choose_kind
 from fdbpl.slurm.chain import Chain
+from fdbpl.slurm.errors import SlurmError
 from fdbpl.slurm.preview import preview
 
 
@@ -76,9 +79,7 @@ class Submission:
         given = dict(self._parse_rate(rate) for rate in rates)
         self.check()
         known = measured_rates(self.config) if measure else {}
-        with TemporaryDirectory() as temporary:  # a plan leaves nothing in the run folder
-            saved = str(RunFolder(Path(temporary)).save(self.config))
-            asked = replace(self.chain, environment={**self.chain.environment, CONFIG_VARIABLE: saved})
+        with _askable(self.chain, self.config) as asked:
             planned = plan_run(self.config, asked, {**known, **given})
         kind, reason = self.kind
         for entry, step in zip(planned["steps"], self.chain.steps, strict=True):
@@ -161,15 +162,28 @@ def script_of(path: Path, step: str) -> dict[str, Any]:
         ValueError: no such step.
         SlurmError: nothing was submitted, and there is no Slurm here to say what would be.
     """
-    chain = run_chain(read_config(path)) if path.is_file() else find_chain(path)
+    config = read_config(path) if path.is_file() else None
+    chain = find_chain(path) if config is None else run_chain(config)
     names = [one.name for one in chain.steps]
     if step not in names:
         raise ValueError(f"found --step {step}, expected one of {', '.join(names)}")
     scripts = sorted(chain.paths(step).submitit.glob("*_submission.sh"), key=lambda script: script.stat().st_mtime)
     if scripts:
         return {"step": step, "submitted": str(scripts[-1]), "script": scripts[-1].read_text()}
-    shown = preview(chain, chain.step(step), _num_jobs(chain, step))
-    return {"step": step, "submitted": None, "script": shown.script or shown.answer}
+    with nullcontext(chain) if config is None else _askable(chain, config) as asked:
+        num_jobs = _num_jobs(asked, step)
+    shown = preview(chain, chain.step(step), num_jobs)
+    if not shown.script:
+        raise SlurmError(f"found no script of {step} that was submitted, and none can be made here: {shown.answer}")
+    return {"step": step, "submitted": None, "script": shown.script}
+
+
+@contextmanager
+def _askable(chain: Chain, config: RunConfig) -> Iterator[Chain]:
+    """A chain that can be asked what is missing before its config is kept in the run folder: that stays as it is."""
+    with TemporaryDirectory() as temporary:
+        saved = str(RunFolder(Path(temporary)).save(config))
+        yield replace(chain, environment={**chain.environment, CONFIG_VARIABLE: saved})
 
 
 def _num_jobs(chain: Chain, step: str) -> int:
