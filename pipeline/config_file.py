@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from fdbpl.pipeline.config import RunConfig, StudentConfig, TeacherConfig
 from fdbpl.pipeline.options import unknown_key
-from fdbpl.slurm.profile import find_profile
+from fdbpl.slurm.profile import profile_file
 
 M = TypeVar("M", TeacherConfig, StudentConfig)
 
@@ -18,7 +18,7 @@ def read_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
 
     Raises:
         ValueError: no such file, TOML that does not parse, an unknown key (the valid ones are listed), or a
-            value out of its range; every fault of the file is named at once.
+            value out of its range, all of them named at once; no site profile of that name.
     """
     if not path.is_file():
         raise ValueError(f"found no config file at {path}, expected one: `fdbpl init {path}` writes it")
@@ -59,9 +59,8 @@ def _with_checkpoint(section: M, base: Path) -> M:
 
 
 def _profile_file(name: str, base: Path) -> str:
-    """The file of a site profile that is there; else its name, which is refused once a job is to be submitted."""
-    found = find_profile(name, beside=base)
-    return str(found.resolve()) if found else name
+    """The file of a site profile, looked for from the config that names it; "" where it names none."""
+    return str(profile_file(name, beside=base).resolve()) if name else ""
 
 
 def _set(values: dict[str, Any], override: str) -> None:

@@ -166,6 +166,6 @@ def test_the_profile_is_found_beside_the_config_and_the_config_wins(write_config
     assert config.cluster.profile == str(tmp_path / "profiles" / "site.toml"), "as tasks elsewhere find it, too"
     profile = run_chain(config).profile
     assert (profile.partition, profile.account, profile.site_of("check").qos) == ("b", "us", "quick")
-    missing = read_config(path, ("cluster.profile=bonn",))
-    with pytest.raises(ValueError, match=r"found no profile 'bonn', expected one of .*there are: "):
-        run_chain(missing)
+    with pytest.raises(ValueError, match=r"found no profile 'bonn', expected one of .*there are: site") as caught:
+        read_config(path, ("cluster.profile=bonn",))
+    assert str(tmp_path / "profiles" / "bonn.toml") in str(caught.value), "beside the config, not in the run folder"
