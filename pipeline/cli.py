@@ -203,11 +203,11 @@ def _explain(error: Exception, as_json: bool) -> int:
     """Print the error and give its exit code; errors that are nobody's input are raised with their traceback."""
     from fdbpl.cache_layout.errors import CacheError
     from fdbpl.pipeline.errors import StageFailed
-    from fdbpl.slurm.errors import SlurmError
+    from fdbpl.slurm.errors import NotStarted, SlurmError
 
     if hasattr(error, "format_message"):  # the parser's own errors: an unknown flag, a missing argument
         message, code = str(error.format_message()), WRONG_INPUT
-    elif isinstance(error, (ValueError, CacheError, SlurmError, StageFailed, PermissionError)):
+    elif isinstance(error, (ValueError, CacheError, NotStarted, SlurmError, StageFailed, PermissionError)):
         message, code = str(error), getattr(error, "exit_code", WRONG_INPUT)
     else:
         raise error

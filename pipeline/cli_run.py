@@ -41,11 +41,12 @@ def plan(
     json_: Json = False,
 ) -> None:
     """What a run would do and cost: tasks, jobs, time, GPU-hours, bytes. Starts nothing."""
+    from fdbpl.pipeline.find_run import as_argument
     from fdbpl.pipeline.plan_table import show_plan
     from fdbpl.pipeline.run_submit import Submission
 
     planned = Submission(config, overrides(set_, cluster, profile), grow=grow).plan(rate or [], measure=measure)
-    emit(planned, json_, lambda result: show_plan(result, scripts=scripts, typed=str(config)))
+    emit(planned, json_, lambda result: show_plan(result, scripts=scripts, typed=as_argument(config)))
 
 
 def submit(
@@ -76,7 +77,7 @@ def _status(where: Path, *, watch: bool, json_: bool) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    from fdbpl.pipeline.find_run import find_chain
+    from fdbpl.pipeline.find_run import as_argument, find_chain
     from fdbpl.pipeline.run_status import describe, show_status
     from fdbpl.slurm.chain_status import chain_status
     from fdbpl.slurm.errors import SlurmError
@@ -88,11 +89,11 @@ def _status(where: Path, *, watch: bool, json_: bool) -> None:
             found, silence = chain_status(chain), ""
         except SlurmError as error:
             found, silence = chain_status(chain, Queue.unasked(chain)), str(error)
-        return describe(found, str(chain.folder), str(where), silence=silence)
+        return describe(found, str(chain.folder), as_argument(where), silence=silence)
 
     found = look()
     if watch and not json_:
-        with Live(show_status(found), console=Console(), auto_refresh=False) as live:
+        with Live(show_status(found), console=Console(markup=False), auto_refresh=False) as live:
             while found["standing"] == "running":
                 time.sleep(2)
                 found = look()
@@ -101,7 +102,7 @@ def _status(where: Path, *, watch: bool, json_: bool) -> None:
         while watch and found["standing"] == "running":
             time.sleep(2)
             found = look()
-        emit(found, json_, lambda result: Console(highlight=False).print(show_status(result)))
+        emit(found, json_, lambda result: Console(highlight=False, markup=False).print(show_status(result)))
     if found["exit_code"] != COMPLETE:
         raise typer.Exit(found["exit_code"])
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from fdbpl.pipeline.config import RunConfig, StudentConfig, TeacherConfig
 from fdbpl.pipeline.options import unknown_key
-from fdbpl.slurm.profile import find_profile
+from fdbpl.slurm.profile import profile_file
 
 M = TypeVar("M", TeacherConfig, StudentConfig)
 
@@ -18,7 +18,7 @@ def read_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
 
     Raises:
         ValueError: no such file, TOML that does not parse, an unknown key (the valid ones are listed), or a
-            value out of its range; every fault of the file is named at once.
+            value out of its range, all of them named at once; no site profile of that name.
     """
     if not path.is_file():
         raise ValueError(f"found no config file at {path}, expected one: `fdbpl init {path}` writes it")
@@ -38,6 +38,8 @@ def parse_config(values: dict[str, Any], *, base: Path, where: str) -> RunConfig
     except ValidationError as error:
         raise ValueError(f"{where}: " + "\n".join(_explain(error))) from error
     folder = base / config.folder
+    if "\n" in str(folder):
+        raise ValueError(f"{where}: folder: found {str(folder)!r}, expected no line break in it")
     return config.model_copy(
         update={
             "folder": folder,
@@ -57,9 +59,8 @@ def _with_checkpoint(section: M, base: Path) -> M:
 
 
 def _profile_file(name: str, base: Path) -> str:
-    """The file of a site profile that is there; else its name, which is refused once a job is to be submitted."""
-    found = find_profile(name, beside=base)
-    return str(found.resolve()) if found else name
+    """The file of a site profile, looked for from the config that names it; "" where it names none."""
+    return str(profile_file(name, beside=base).resolve()) if name else ""
 
 
 def _set(values: dict[str, Any], override: str) -> None:
@@ -84,7 +85,7 @@ def _explain(error: ValidationError) -> list[str]:
     """One line for each fault: where, what was found, what is expected."""
     lines = []
     for fault in error.errors():
-        place = [str(part) for part in fault["loc"]]
+        place = [str(part) for part in fault["loc"] if part != "[key]"]
         if fault["type"] == "extra_forbidden":
             lines.append(unknown_key(".".join(place[:-1]) or "top level", place[-1], _known_keys(fault["loc"])))
         elif fault["type"] == "missing":
@@ -98,8 +99,8 @@ def _explain(error: ValidationError) -> list[str]:
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = RunConfig
     for part in location[:-1]:
-        if isinstance(part, int):
-            continue
+        if isinstance(part, int) or part not in model.model_fields:
+            continue  # an element of a list, or of a table whose keys are names: its model is known already
         inner = model.model_fields[part].annotation
         arguments = [a for a in getattr(inner, "__args__", ()) if isinstance(a, type)]
         model = arguments[0] if arguments else inner  # type: ignore[assignment]  # every section is a model

@@ -1,5 +1,6 @@
 """From what a person typed to a run folder and the chain in it, without reading more of the config than its folder."""
 
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -23,6 +24,11 @@ def run_folder(path: Path) -> Path:
     return path.resolve().parent / str(folder)
 
 
+def as_argument(path: Path) -> str:
+    """A path as a command's argument: one that begins with a dash would be taken for an option."""
+    return f"./{path}" if str(path).startswith("-") else str(path)
+
+
 def find_chain(path: Path) -> Chain:
     """The chain that was last submitted in the run folder of a config, or in that folder.
 
@@ -32,7 +38,8 @@ def find_chain(path: Path) -> Chain:
     folder = run_folder(path)
     chain = load_chain(folder)
     if chain is None:
+        config = "CONFIG" if path.is_dir() else shlex.quote(as_argument(path))
         raise ValueError(
-            f"found nothing submitted in {folder}, expected {chain_file(folder)}: `fdbpl submit {path}` begins the run"
+            f"found nothing submitted in {folder}, expected {chain_file(folder)}: `fdbpl submit {config}` begins a run"
         )
     return chain

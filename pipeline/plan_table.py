@@ -14,7 +14,7 @@ COLUMNS = ("step", "missing", "jobs", "work", "one task", "time", "GPU-h", "stor
 
 def show_plan(plan: dict[str, Any], *, scripts: bool, typed: str) -> None:
     """Print the plan: a table, totals, Slurm's answers, and what to type next."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = 110
     table = Table(box=SIMPLE, pad_edge=False)
@@ -24,16 +24,14 @@ def show_plan(plan: dict[str, Any], *, scripts: bool, typed: str) -> None:
         table.add_row(*_cells(step))
     console.print(table)
     for line in _totals(plan, shlex.quote(typed)):
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     for step in plan["steps"]:
         if step["slurm"] is not None:
-            console.print(
-                f"sbatch --test-only, {step['step']}: {step['slurm']['answer']}", markup=False, soft_wrap=True
-            )
+            console.print(f"sbatch --test-only, {step['step']}: {step['slurm']['answer']}", soft_wrap=True)
         if scripts and step["script"]:
-            console.print(f"── {step['step']}", markup=False)
-            console.print(step["script"], markup=False, soft_wrap=True)
-    console.print(f"next: fdbpl submit {shlex.quote(typed)}", markup=False)
+            console.print(f"── {step['step']}")
+            console.print(step["script"], soft_wrap=True)
+    console.print(f"next: fdbpl submit {shlex.quote(typed)}")
 
 
 def _totals(plan: dict[str, Any], typed: str) -> list[str]:

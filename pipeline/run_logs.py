@@ -60,11 +60,11 @@ def latest_logs(chain: Chain, status: ChainStatus, tail: int) -> list[dict[str, 
 
 
 def _kinds(records: list[TaskRecord]) -> list[TaskRecord]:
-    """A few records, first of all those whose errors differ."""
-    differing = {
-        (record.error.type, record.error.message) if record.error else None: record for record in records[::-1]
-    }
-    return list(differing.values())[::-1][:SHOWN]
+    """A few records whose errors differ: the first of each error."""
+    differing: dict[tuple[str, str] | None, TaskRecord] = {}
+    for record in records:
+        differing.setdefault((record.error.type, record.error.message) if record.error else None, record)
+    return list(differing.values())[:SHOWN]
 
 
 def _tasks(status: ChainStatus) -> Iterator[_Task]:

@@ -2,11 +2,14 @@
 
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fdbpl.pipeline.exit_codes import COMPLETE, RUNNING, STOPPED, TASKS_FAILED
 from fdbpl.slurm.causes import WORDS
 from fdbpl.slurm.chain_status import ChainStatus, Standing, StepStatus
+from fdbpl.slurm.local_driver import driver_log
+from fdbpl.slurm.logs import last_lines
 
 EXIT_CODES: Mapping[Standing, int] = {
     "complete": COMPLETE,
@@ -34,8 +37,14 @@ def describe(status: ChainStatus, folder: str, typed: str, *, silence: str = "")
         "exit_code": EXIT_CODES[status.standing],
         "silence": silence,
         "steps": [_describe_step(step) for step in status.steps],
+        "driver": _driver_said(status, folder),
         "next": next_command(status, folder, shlex.quote(typed)),
     }
+
+
+def _driver_said(status: ChainStatus, folder: str) -> str:
+    """The last words of the process that ran the tasks here, where it has left some undone; or ""."""
+    return "" if status.standing in ("complete", "running") else last_lines(driver_log(Path(folder)), 1)
 
 
 def next_command(status: ChainStatus, folder: str, typed: str) -> str:
@@ -111,6 +120,9 @@ def show_status(described: dict[str, Any]) -> Any:
             lines.append(f"{step['step']}: {worst['words']}: {worst['tasks']} tasks, such as {worst['task']}")
             lines += [f"  {line}" for line in f"{worst['type']}: {worst['message']}".splitlines()[:6]]
             lines.append(f"  log: {described['folder']}/{worst['log']}")
+    if described["driver"]:
+        lines.append(f"the process that ran the tasks here has ended: {described['driver']}")
+        lines.append(f"  log: {driver_log(Path(described['folder']))}")
     lines += [f"{described['folder']}: {described['standing']}", f"next: {described['next']}"]
     return Group(table, *(Text(line) for line in lines))
 

@@ -1,6 +1,9 @@
 """Starting a run as a whole, and planning it: what is asked before anything is submitted, and what is told after."""
 
+import math
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -11,14 +14,15 @@ from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.config_file import read_config
 from fdbpl.pipeline.data import load_data, training_set
-from fdbpl.pipeline.find_run import find_chain
+from fdbpl.pipeline.find_run import as_argument, find_chain
 from fdbpl.pipeline.provenance import last_submission, note_submission
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.run_state import CONFIG_VARIABLE
-from fdbpl.pipeline.steps import run_chain
+from fdbpl.pipeline.steps import kind_of, run_chain
 from fdbpl.pipeline.students import student_plans
 from fdbpl.slurm.backend import choose_kind
 from fdbpl.slurm.chain import Chain
+from fdbpl.slurm.errors import SlurmError
 from fdbpl.slurm.preview import preview
 
 
@@ -72,18 +76,31 @@ class Submission:
         from fdbpl.pipeline.measure_rate import measured_rates
         from fdbpl.pipeline.run_plan import plan_run
 
+        given = dict(self._parse_rate(rate) for rate in rates)
         self.check()
         known = measured_rates(self.config) if measure else {}
-        with TemporaryDirectory() as temporary:  # a plan leaves nothing in the run folder
-            saved = str(RunFolder(Path(temporary)).save(self.config))
-            asked = replace(self.chain, environment={**self.chain.environment, CONFIG_VARIABLE: saved})
-            planned = plan_run(self.config, asked, {**known, **dict(map(_parse_rate, rates))})
+        with _askable(self.chain, self.config) as asked:
+            planned = plan_run(self.config, asked, {**known, **given})
         kind, reason = self.kind
         for entry, step in zip(planned["steps"], self.chain.steps, strict=True):
             shown = preview(self.chain, step, entry["jobs"]) if kind == "slurm" and entry["jobs"] else None
             entry["script"] = shown.script if shown else ""
             entry["slurm"] = {"accepts": shown.is_accepted, "answer": shown.answer} if shown else None
         return {**planned, "backend": kind, "reason": reason, "profile": self.config.cluster.profile}
+
+    def _parse_rate(self, text: str) -> tuple[str, tuple[float, str]]:
+        step, _, number = text.partition("=")
+        names = [one.name for one in self.chain.steps]
+        known = dict.fromkeys([*names, *map(kind_of, names)])
+        try:
+            rate = float(number)
+        except ValueError:
+            rate = math.nan
+        if step not in known or not 0 < rate < math.inf:
+            raise ValueError(
+                f"found --rate {text!r}, expected STEP=NUMBER such as teach=800, with one of {', '.join(known)}"
+            )
+        return step, (rate, "given")
 
     def submit(self, *, command: str) -> dict[str, Any]:
         """Start the run; what is queued or running already is left to it.
@@ -94,7 +111,7 @@ class Submission:
         """
         self.check()
         RunFolder(self.config.folder).save(self.config)
-        return start_chain(self.chain, kind=self.config.cluster.kind, command=command, target=str(self.path))
+        return start_chain(self.chain, kind=self.config.cluster.kind, command=command, target=as_argument(self.path))
 
 
 def start_chain(chain: Chain, *, kind: str | None, command: str, target: str | None = None) -> dict[str, Any]:
@@ -103,6 +120,7 @@ def start_chain(chain: Chain, *, kind: str | None, command: str, target: str | N
     Args:
         target: what a person types to name the run; its folder where None.
     """
+    from fdbpl.slurm.local_driver import local_driver_lives
     from fdbpl.slurm.local_start import start_in_background
     from fdbpl.slurm.start import start
 
@@ -115,10 +133,13 @@ def start_chain(chain: Chain, *, kind: str | None, command: str, target: str | N
             done = one.todo.total - len(one.todo.missing)
             steps.append(_told(name, len(one.submitted), len(one.attached), done))
     else:
-        pid = start_in_background(chain, chain.steps[0].resources.max_parallel)
+        is_at_work = local_driver_lives(chain.folder)
+        pid = start_in_background(chain, max(step.resources.max_parallel or 1 for step in chain.steps))
         reason = f"{reason}; process {pid}" if pid else reason
         for name, todo in todos.items():
-            steps.append(_told(name, len(todo.missing), 0, todo.total - len(todo.missing)))
+            missing = len(todo.missing)
+            submitted, attached = (0, missing) if is_at_work else (missing, 0)
+            steps.append(_told(name, submitted, attached, todo.total - missing))
     if any(step["submitted"] for step in steps):
         note_submission(chain, command=command, backend=chosen)
     return {
@@ -141,26 +162,31 @@ def script_of(path: Path, step: str) -> dict[str, Any]:
         ValueError: no such step.
         SlurmError: nothing was submitted, and there is no Slurm here to say what would be.
     """
-    chain = run_chain(read_config(path)) if path.is_file() else find_chain(path)
+    config = read_config(path) if path.is_file() else None
+    chain = find_chain(path) if config is None else run_chain(config)
     names = [one.name for one in chain.steps]
     if step not in names:
         raise ValueError(f"found --step {step}, expected one of {', '.join(names)}")
     scripts = sorted(chain.paths(step).submitit.glob("*_submission.sh"), key=lambda script: script.stat().st_mtime)
     if scripts:
         return {"step": step, "submitted": str(scripts[-1]), "script": scripts[-1].read_text()}
-    shown = preview(chain, chain.step(step), _num_jobs(chain, step))
-    return {"step": step, "submitted": None, "script": shown.script or shown.answer}
+    with nullcontext(chain) if config is None else _askable(chain, config) as asked:
+        num_jobs = _num_jobs(asked, step)
+    shown = preview(chain, chain.step(step), num_jobs)
+    if not shown.script:
+        raise SlurmError(f"found no script of {step} that was submitted, and none can be made here: {shown.answer}")
+    return {"step": step, "submitted": None, "script": shown.script}
+
+
+@contextmanager
+def _askable(chain: Chain, config: RunConfig) -> Iterator[Chain]:
+    """A chain that can be asked what is missing before its config is kept in the run folder: that stays as it is."""
+    with TemporaryDirectory() as temporary:
+        saved = str(RunFolder(Path(temporary)).save(config))
+        yield replace(chain, environment={**chain.environment, CONFIG_VARIABLE: saved})
 
 
 def _num_jobs(chain: Chain, step: str) -> int:
     """The number of jobs of a step's array, if all that is missing were submitted now."""
     found = chain.step(step)
     return max(1, -(-len(chain.todo(found).missing) // found.per_job))
-
-
-def _parse_rate(text: str) -> tuple[str, tuple[float, str]]:
-    step, _, number = text.partition("=")
-    try:
-        return step, (float(number), "given")
-    except ValueError:
-        raise ValueError(f"found --rate {text!r}, expected STEP=NUMBER such as teach=800") from None

@@ -27,10 +27,10 @@ def find_runs(folder: Path) -> list[dict[str, Any]]:
 
 
 def _run_folders(folder: Path, depth: int) -> Iterator[Path]:
-    if chain_file(folder).exists():
-        yield folder
-        return
     try:
+        if chain_file(folder).exists():
+            yield folder
+            return
         inner = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False))
     except PermissionError:  # somebody else's run
         return
@@ -40,15 +40,19 @@ def _run_folders(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _describe(folder: Path) -> dict[str, Any]:
-    chain = load_chain(folder)
-    assert chain is not None
+    standing, done = "unknown", {}
     last = last_submission(folder)
     try:
+        chain = load_chain(folder)
+        if chain is None:
+            raise ValueError(f"{chain_file(folder)} cannot be read")
         status = chain_status(chain)
-        standing: str = status.standing
+        standing = status.standing
         done = {step.step.name: [step.counts["complete"], step.total] for step in status.steps}
     except SlurmError:
-        standing, done = "unknown: Slurm does not answer", {}
+        standing = "unknown: Slurm does not answer"
+    except (ValueError, LookupError, TypeError):  # of another version, or broken: the others are shown
+        standing = "unknown: its records cannot be read"
     return {
         "folder": str(folder),
         "standing": standing,
@@ -71,4 +75,4 @@ def show_runs(result: dict[str, Any]) -> None:
         done = ", ".join(f"{name} {have}/{total}" for name, (have, total) in run["steps"].items() if total)
         code = (run["code"] or "-")[:12]
         table.add_row(run["folder"], run["standing"], done, run["submitted"] or "-", run["backend"] or "-", code)
-    Console(highlight=False).print(table)
+    Console(highlight=False, markup=False).print(table)

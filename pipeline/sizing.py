@@ -1,7 +1,6 @@
 """How many tasks a job runs in turn, by how long tasks of a step took so far: a job's start costs seconds, a task that
 is cut off costs what it had not published."""
 
-import json
 import math
 import statistics
 from functools import cached_property
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from fdbpl.pipeline.config import RunConfig, StepName
 from fdbpl.slurm.journal import read_journal
+from fdbpl.slurm.json_files import read_json
 from fdbpl.slurm.paths import StagePaths
 from fdbpl.slurm.records import TaskRecord
 from fdbpl.slurm.resources import Resources
@@ -65,5 +65,5 @@ class Sizes:
 
 
 def _complete(path: Path) -> TaskRecord | None:
-    values = json.loads(path.read_text())
+    values = read_json(path) or {}
     return TaskRecord.from_json(values) if values.get("state") == "complete" else None

@@ -1,7 +1,9 @@
 """The steps of a run as a chain of tasks: what each asks for, what it needs, and how many of its tasks a job runs."""
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, get_args
 
 from fdbpl.pipeline.config import RunConfig, StepName
 from fdbpl.pipeline.feature_names import feature_campaigns
@@ -17,6 +19,7 @@ from fdbpl.slurm.resources import Resources
 # A task that ends by one of these, or by one derived from it, was given bad input: no second run mends it.
 FATAL = ("CacheError", "ValueError")
 UNITS = {"teach": "views", "features": "views", "test-features": "images", "train": "steps", "prepare": "images"}
+STEP_NAMES: tuple[str, ...] = get_args(StepName)
 # Small work beside the tasks: what these ask for where the config does not say otherwise.
 _SMALL: dict[StepName, dict[str, Any]] = {
     "prepare": {"gpus": 0},
@@ -46,7 +49,7 @@ def chain_of(config: RunConfig, names: Sequence[str], *, grow: bool = False) -> 
     environment = {CONFIG_VARIABLE: str(RunFolder(config.folder).config_file(config))}
     if grow:
         environment[GROW_VARIABLE] = "1"
-    profile = site_profile(config)
+    profile = site_profile(config, names)
     if profile.staging:
         environment[STAGING_VARIABLE] = profile.staging
     sizes = Sizes(config)
@@ -88,9 +91,21 @@ def resources(config: RunConfig, kind: StepName) -> Resources:
     return Resources(max_parallel=asked.pop("max_workers"), **asked)
 
 
-def site_profile(config: RunConfig) -> Profile:
-    """The site profile, with what the config sets of it. Raises ValueError."""
-    return read_profile(config.cluster.profile, beside=config.folder, changes=config.cluster.slurm)
+def site_profile(config: RunConfig, names: Sequence[str]) -> Profile:
+    """The site profile, with what the config sets of it; what it says of `train` holds for each of these steps that
+    trains.
+
+    Raises:
+        ValueError: a profile that is not as it must be, or that names a step which no run has.
+    """
+    profile = read_profile(config.cluster.profile, beside=config.folder, changes=config.cluster.slurm)
+    for name in profile.steps:
+        if name not in STEP_NAMES and not re.fullmatch(r"train-[1-9]\d*", name):
+            near = get_close_matches(name, STEP_NAMES, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise ValueError(f"site profile: found steps.{name}{hint}, expected {', '.join(STEP_NAMES)}, or train-1")
+    shared = {name: profile.steps["train"] for name in names if kind_of(name) == "train" and "train" in profile.steps}
+    return profile.model_copy(update={"steps": {**shared, **profile.steps}})
 
 
 def kind_of(step: str) -> StepName:

@@ -8,5 +8,9 @@ class SlurmError(Exception):
     """Slurm is missing, refused a request, or has not answered for too long."""
 
 
+class NotStarted(Exception):
+    """A run on this machine ended as soon as it began."""
+
+
 class StepFailed(Exception):
     """Tasks of a step were given up, so that what comes after it cannot run."""

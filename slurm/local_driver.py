@@ -15,6 +15,11 @@ def _driver_file(folder: Path) -> Path:
     return folder / "records" / "driver.json"
 
 
+def driver_log(folder: Path) -> Path:
+    """The output of a process that runs a folder's tasks in the background: empty unless something went wrong."""
+    return folder / "records" / "driver.log"
+
+
 def _started(pid: int) -> str | None:
     """When a process began, in the kernel's ticks: with the pid it names one process only. None: it has ended."""
     try:

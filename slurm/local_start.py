@@ -2,7 +2,8 @@
 
     python -m fdbpl.slurm.local_start FOLDER WORKERS    run the chain saved in FOLDER on so many workers (0: all)
 
-Its output goes to records/driver.log; a signal that asks it to stop ends its tasks in order.
+Its output replaces that of the last one in records/driver.log; a signal that asks it to stop ends its tasks in
+order.
 """
 
 import subprocess
@@ -13,8 +14,9 @@ from pathlib import Path
 
 from fdbpl.slurm.chain import Chain, load_chain
 from fdbpl.slurm.chain_status import chain_status
+from fdbpl.slurm.errors import NotStarted
 from fdbpl.slurm.local_chain import run_here
-from fdbpl.slurm.local_driver import local_driver_lives, local_driver_pid
+from fdbpl.slurm.local_driver import driver_log, local_driver_lives, local_driver_pid
 from fdbpl.slurm.local_pool import LocalPool
 from fdbpl.slurm.logs import last_lines
 
@@ -26,13 +28,13 @@ def start_in_background(chain: Chain, max_workers: int | None, *, wait_seconds: 
         The process that runs it: a new one, or that which does already; None where nothing was to be done.
 
     Raises:
-        RuntimeError: it ended at once; the message holds its last lines.
+        NotStarted: it ended at once; the message holds its last lines.
     """
     if local_driver_lives(chain.folder):
         return local_driver_pid(chain.folder)
     chain.save()
-    log = chain.folder / "records" / "driver.log"
-    with log.open("ab") as output:
+    log = driver_log(chain.folder)
+    with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "fdbpl.slurm.local_start", str(chain.folder), str(max_workers or 0)],
             stdin=subprocess.DEVNULL,
@@ -45,9 +47,9 @@ def start_in_background(chain: Chain, max_workers: int | None, *, wait_seconds: 
         if process.poll() is not None:
             if process.returncode == 0:
                 return None
-            raise RuntimeError(f"the run ended as soon as it began (exit {process.returncode}):\n{last_lines(log)}")
+            raise NotStarted(f"the run ended as soon as it began (exit {process.returncode}):\n{last_lines(log)}")
         if time.monotonic() > deadline:
-            raise RuntimeError(f"the run has not begun within {wait_seconds:.0f} s; see {log}")
+            raise NotStarted(f"the run has not begun within {wait_seconds:.0f} s; see {log}")
         time.sleep(0.02)
     return process.pid
 

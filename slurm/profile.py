@@ -115,7 +115,7 @@ def read_profile(name: str, *, beside: Path, changes: Mapping[str, Any] | None =
     values: dict[str, Any] = {}
     where = "cluster.slurm"
     if name:
-        path = _find(name, beside)
+        path = profile_file(name, beside=beside)
         where = str(path)
         try:
             values = tomllib.loads(path.read_text())
@@ -137,7 +137,8 @@ def _places(name: str, beside: Path) -> list[Path]:
     return [beside / name, *(folder / f"{name}.toml" for folder in profile_folders(beside))]
 
 
-def _find(name: str, beside: Path) -> Path:
+def profile_file(name: str, *, beside: Path) -> Path:
+    """The file of a profile; ValueError where there is none."""
     found = find_profile(name, beside=beside)
     if found is not None:
         return found

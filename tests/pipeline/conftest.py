@@ -3,15 +3,17 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fdbpl.pipeline import cli
 from fdbpl.pipeline.clip.tiny import unpack_tiny_checkpoints
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.config_file import parse_config
@@ -86,6 +88,29 @@ def run(tmp_path: Path) -> Run:
         )
 
     return run
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Runs `fdbpl` in the test's folder and in this process, which costs no start."""
+    kept = signal.getsignal(signal.SIGTERM)
+
+    def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        with monkeypatch.context() as patch:
+            patch.chdir(tmp_path)
+            patch.setattr(sys, "argv", ["fdbpl", *arguments])
+            patch.setattr(cli.app, "registered_commands", list(cli.app.registered_commands))
+            patch.setattr(cli.app, "registered_groups", list(cli.app.registered_groups))
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            capsys.readouterr()
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, int(ended.value.code or 0), said.out, said.err)
+
+    yield call
+    signal.signal(signal.SIGTERM, kept)
 
 
 def as_toml(values: Mapping[str, Any], path: str = "") -> str:
