@@ -139,7 +139,7 @@ class _Placing:
             if not placed.todo.missing:
                 self._close(step, placed)
             return
-        self._see_to_check(step, placed, old, new, delay=waits_for_room and not (old or new))
+        self._see_to_check(step, placed, old, new, looks_for_room=waits_for_room)
 
     def _keeps_out(self, name: str) -> bool:
         """Whether a step will never be such that what needs it can begin."""
@@ -205,7 +205,7 @@ class _Placing:
         checks = [check for check in checks if check]
         return f"{condition}:{':'.join(checks)}" if checks else ""
 
-    def _see_to_check(self, step: Step, placed: Placed, old: set[str], new: set[str], *, delay: bool) -> None:
+    def _see_to_check(self, step: Step, placed: Placed, old: set[str], new: set[str], *, looks_for_room: bool) -> None:
         """Let a check come after the arrays, and let all jobs of the step wait for the checks that there are now."""
         ended = f"afterany:{':'.join(sorted(old | new, key=int))}" if old or new else ""
         # After the checks before it however they end: one that is killed is noticed and replaced by the next.
@@ -226,7 +226,7 @@ class _Placing:
             site=CHECK,
             round=number,
             dependency=dependency,
-            delay_seconds=DELAY_SECONDS if delay else 0,
+            delay_seconds=DELAY_SECONDS if looks_for_room and not dependency else 0,
             patience_seconds=self.patience_seconds,
         )
         placed.check = check.array
