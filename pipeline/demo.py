@@ -43,14 +43,14 @@ def run_demo(
     if not config_file.exists():
         write_preset(config_file, "tiny")
     config = read_config(config_file, overrides)
-    workflow = Workflow(config, ui, command=command)
-    ui.say("[bold]3/5[/] the teacher, and the student's encoder, run once over every crop: one store")
-    taught = workflow.teach()
-    features = workflow.features()
-    ui.say("[bold]4/5[/] students read that store through memory maps")
-    trained = workflow.train()
-    ui.say("[bold]5/5[/] evaluation on images that no one has trained on")
-    results = workflow.evaluate()
+    with Workflow(config, ui, command=command) as workflow:
+        ui.say("[bold]3/5[/] the teacher, and the student's encoder, run once over every crop: one store")
+        taught = workflow.teach()
+        features = workflow.features()
+        ui.say("[bold]4/5[/] students read that store through memory maps")
+        trained = workflow.train()
+        ui.say("[bold]5/5[/] evaluation on images that no one has trained on")
+        results = workflow.evaluate()
     return {
         **results,
         "store": taught["store"],

@@ -25,7 +25,9 @@ NOTE = (
 def result_rows(results: dict[str, Any]) -> list[tuple[str, ...]]:
     """Zero-shot rows first, then one row a method; every method is shown, whatever it reached."""
     rows = []
-    for role, row in results["zero_shot"].items():
+    order = list(_ROLES)
+    for role in sorted(results["zero_shot"], key=lambda role: (order.index(role.partition(" ")[0]), role)):
+        row = results["zero_shot"][role]
         base_role, _, model = role.partition(" ")
         name = _ROLES[base_role] + (f" ({model})" if model else "")
         accuracies = (f"{row[key]:.1f}" for key in ("base", "new", "hm"))

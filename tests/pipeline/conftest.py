@@ -159,9 +159,9 @@ def make_config(shared: Path, tmp_path: Path) -> MakeConfig:
 def taught(shared: Path) -> RunConfig:
     """A finished small run whose store is sealed, student features too; tests read it and leave it as it is."""
     config = parse_config(small_values(str(shared / "taught")), base=shared, where="test")
-    workflow = Workflow(config, Ui(quiet=True), command="fdbpl teach")
-    workflow.teach()
-    workflow.features()
+    with Workflow(config, Ui(quiet=True), command="fdbpl teach") as workflow:
+        workflow.teach()
+        workflow.features()
     return config
 
 
