@@ -17,7 +17,7 @@ import typer
 from fdbpl.pipeline.exit_codes import FOUND_SOMETHING, STOPPED, WRONG_INPUT
 
 if TYPE_CHECKING:
-    from fdbpl.pipeline.workflow import Workflow
+    from fdbpl.pipeline.run.workflow import Workflow
 
 app = typer.Typer(
     name="fdbpl",
@@ -152,8 +152,8 @@ def show_results(results: dict[str, Any]) -> None:
 def _workflow(path: Path, set_: list[str] | None, cluster: str | None, json_: bool) -> "Workflow":
     from fdbpl.pipeline.config_file import read_config
     from fdbpl.pipeline.progress import Ui
+    from fdbpl.pipeline.run.workflow import Workflow
     from fdbpl.pipeline.students import student_plans
-    from fdbpl.pipeline.workflow import Workflow
 
     config = read_config(path, overrides(set_, cluster))
     student_plans(config)  # a senseless student is refused before any step, not after the teacher has run
@@ -173,10 +173,10 @@ def overrides(set_: list[str] | None, cluster: str | None, profile: str | None =
 
 def main() -> None:
     """Run the program; turns errors of known kinds into one message and an exit code."""
-    from fdbpl.pipeline.cli_bench import bench_app
-    from fdbpl.pipeline.cli_cache import cache_app
-    from fdbpl.pipeline.cli_run import register
-    from fdbpl.pipeline.cli_world import world_app
+    from fdbpl.pipeline.commands.bench import bench_app
+    from fdbpl.pipeline.commands.cache import cache_app
+    from fdbpl.pipeline.commands.run import register
+    from fdbpl.pipeline.commands.world import world_app
 
     register(app)
     app.add_typer(bench_app, name="bench")
@@ -202,7 +202,7 @@ def main() -> None:
 def _explain(error: Exception, as_json: bool) -> int:
     """Print the error and give its exit code; errors that are nobody's input are raised with their traceback."""
     from fdbpl.cache_layout.errors import CacheError
-    from fdbpl.pipeline.errors import StageFailed
+    from fdbpl.pipeline.run.errors import StageFailed
     from fdbpl.slurm.errors import NotStarted, SlurmError
 
     if hasattr(error, "format_message"):  # the parser's own errors: an unknown flag, a missing argument

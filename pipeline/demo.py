@@ -18,7 +18,7 @@ from fdbpl.pipeline.presets.preset import write_preset
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.regions import KINDS, region_weights
 from fdbpl.pipeline.report import result_table
-from fdbpl.pipeline.workflow import Workflow
+from fdbpl.pipeline.run.workflow import Workflow
 
 WORLD_SEED = 0
 ROLES = ("teacher", "student")

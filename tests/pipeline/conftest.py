@@ -19,7 +19,7 @@ from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.config_file import parse_config
 from fdbpl.pipeline.datasets.world import WorldSpec, make_world
 from fdbpl.pipeline.progress import Ui
-from fdbpl.pipeline.workflow import Workflow
+from fdbpl.pipeline.run.workflow import Workflow
 
 
 @pytest.fixture(scope="session")

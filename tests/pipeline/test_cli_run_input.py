@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fdbpl.pipeline.config_file import read_config
-from fdbpl.pipeline.steps import run_chain
+from fdbpl.pipeline.run.steps import run_chain
 from fdbpl.slurm.backend import choose_kind
 from fdbpl.slurm.chain import chain_file
 

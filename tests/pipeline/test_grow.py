@@ -14,7 +14,7 @@ from fdbpl.cache_layout.reader import open_reader
 from fdbpl.cache_layout.soft_labels import NoSuchLabels
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.progress import Ui
-from fdbpl.pipeline.workflow import Workflow
+from fdbpl.pipeline.run.workflow import Workflow
 
 MakeConfig = Callable[..., RunConfig]
 StudentTable = Callable[..., dict[str, Any]]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from fdbpl.pipeline.provenance import git_revision, last_submission, note_submission, provenance, provenance_file
-from fdbpl.pipeline.runs import find_runs, show_runs
+from fdbpl.pipeline.run.listing import find_runs, show_runs
+from fdbpl.pipeline.run.provenance import git_revision, last_submission, note_submission, provenance, provenance_file
 from fdbpl.slurm.chain import Chain, Step, chain_file
 from fdbpl.slurm.journal import Journal, Submission, write_journal
 from fdbpl.slurm.records import TaskRecord, write_record
@@ -99,7 +99,7 @@ def test_the_commit_and_whether_files_differ_from_it(tmp_path: Path, monkeypatch
 
 def test_runs_are_found_below_a_folder_the_latest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter(["2026-01-02", "2026-01-03", "2026-01-01", "2026-01-04"])
-    monkeypatch.setattr("fdbpl.pipeline.provenance.time.strftime", lambda *_: next(times))
+    monkeypatch.setattr("fdbpl.pipeline.run.provenance.time.strftime", lambda *_: next(times))
     for name in ("a", "b/run", "b/c/d", "b/c/e/f"):  # the last one lies too deep
         begin(tmp_path / name)
     begin_inside = tmp_path / "a" / "students" / "x"

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from fdbpl.pipeline import run_plan
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.measure_rate import measured_rates
-from fdbpl.pipeline.plan_table import show_plan
-from fdbpl.pipeline.run_plan import START_SECONDS, plan_run
-from fdbpl.pipeline.run_state import CONFIG_VARIABLE
-from fdbpl.pipeline.run_submit import Submission
-from fdbpl.pipeline.run_units import label_bytes
-from fdbpl.pipeline.sizing import Sizes
-from fdbpl.pipeline.steps import resources, run_chain
+from fdbpl.pipeline.run import plan as run_plan
+from fdbpl.pipeline.run.measure_rate import measured_rates
+from fdbpl.pipeline.run.plan import START_SECONDS, plan_run
+from fdbpl.pipeline.run.plan_table import show_plan
+from fdbpl.pipeline.run.sizing import Sizes
+from fdbpl.pipeline.run.state import CONFIG_VARIABLE
+from fdbpl.pipeline.run.steps import resources, run_chain
+from fdbpl.pipeline.run.submit import Submission
+from fdbpl.pipeline.run.units import label_bytes
 from fdbpl.pipeline.store_info import store_info
 from fdbpl.slurm.journal import Journal, write_journal
 from fdbpl.slurm.paths import StagePaths

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fdbpl.pipeline.run_logs import failed_logs, latest_logs, task_logs
-from fdbpl.pipeline.run_status import describe, duration, show_status
+from fdbpl.pipeline.run.logs import failed_logs, latest_logs, task_logs
+from fdbpl.pipeline.run.status import describe, duration, show_status
 from fdbpl.slurm.chain import Chain, Step
 from fdbpl.slurm.chain_status import chain_status
 from fdbpl.slurm.journal import Journal, Submission, read_journal, write_journal

@@ -12,7 +12,7 @@ import pytest
 
 from fdbpl.pipeline.config_file import read_config
 from fdbpl.pipeline.progress import Ui
-from fdbpl.pipeline.workflow import Workflow
+from fdbpl.pipeline.run.workflow import Workflow
 from fdbpl.slurm.paths import StagePaths
 from fdbpl.slurm.records import TaskRecord, read_record
 

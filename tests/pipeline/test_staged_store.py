@@ -9,9 +9,9 @@ import pytest
 
 from fdbpl.cache_layout import disk_space
 from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.run.steps import chain_of
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.staged_store import STAGING_VARIABLE, store_to_read
-from fdbpl.pipeline.steps import chain_of
 from fdbpl.pipeline.student_run import run_student
 from fdbpl.pipeline.students import student_plans
 

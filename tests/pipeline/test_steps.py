@@ -8,9 +8,9 @@ import pytest
 
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.config_file import read_config
+from fdbpl.pipeline.run.state import CONFIG_VARIABLE, GROW_VARIABLE
+from fdbpl.pipeline.run.steps import chain_of, resources, run_chain, site_profile, train_steps
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.run_state import CONFIG_VARIABLE, GROW_VARIABLE
-from fdbpl.pipeline.steps import chain_of, resources, run_chain, site_profile, train_steps
 from fdbpl.slurm.chain import Chain, resolve
 from fdbpl.slurm.resources import Resources
 

@@ -19,6 +19,7 @@ from fdbpl.pipeline.labels_manifest import CAMPAIGN
 from fdbpl.pipeline.loading.decoder import make_decoder
 from fdbpl.pipeline.optim import make_optimizer
 from fdbpl.pipeline.progress import Ui
+from fdbpl.pipeline.run.workflow import Workflow
 from fdbpl.pipeline.student_run import gather
 from fdbpl.pipeline.students import StudentPlan, student_plans
 from fdbpl.pipeline.supervision import OnlineTeacher, StoredTeacher, stored_labels
@@ -26,7 +27,6 @@ from fdbpl.pipeline.teach import image_root, prepare_store, teach_block
 from fdbpl.pipeline.train import Ingredients, step
 from fdbpl.pipeline.values import Views
 from fdbpl.pipeline.windows import ComputedWindows, Pixels, StoredWindows, Windows
-from fdbpl.pipeline.workflow import Workflow
 
 StudentTable = Callable[..., dict[str, Any]]
 STEPS, BATCH = 20, 16

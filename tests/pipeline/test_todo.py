@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from fdbpl.cache_layout.store import open_store
-from fdbpl.pipeline import todo
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import load_data
 from fdbpl.pipeline.evaluation_features import write_test_features
@@ -19,9 +18,10 @@ from fdbpl.pipeline.evaluation_record import missing_features
 from fdbpl.pipeline.evaluation_record import test_models as evaluated_models
 from fdbpl.pipeline.feature_names import feature_campaigns
 from fdbpl.pipeline.features import feature_block
-from fdbpl.pipeline.results import is_current, read_results, write_results
+from fdbpl.pipeline.run import todo
+from fdbpl.pipeline.run.results import is_current, read_results, write_results
+from fdbpl.pipeline.run.state import CONFIG_VARIABLE, GROW_VARIABLE
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.run_state import CONFIG_VARIABLE, GROW_VARIABLE
 from fdbpl.pipeline.student_run import run_student
 from fdbpl.pipeline.students import plan_by_id
 from fdbpl.pipeline.teach import prepare_store, teach_block

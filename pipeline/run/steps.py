@@ -7,9 +7,9 @@ from typing import Any, get_args
 
 from fdbpl.pipeline.config import RunConfig, StepName
 from fdbpl.pipeline.feature_names import feature_campaigns
+from fdbpl.pipeline.run.sizing import Sizes
+from fdbpl.pipeline.run.state import CONFIG_VARIABLE, GROW_VARIABLE
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.run_state import CONFIG_VARIABLE, GROW_VARIABLE
-from fdbpl.pipeline.sizing import Sizes
 from fdbpl.pipeline.staged_store import STAGING_VARIABLE
 from fdbpl.pipeline.students import list_plans, stages
 from fdbpl.slurm.chain import Chain, Step
@@ -61,9 +61,9 @@ def chain_of(config: RunConfig, names: Sequence[str], *, grow: bool = False) -> 
         steps.append(
             Step(
                 name=name,
-                function=f"fdbpl.pipeline.tasks:{function}",
-                todo=f"fdbpl.pipeline.todo:{todo}",
-                finish=f"fdbpl.pipeline.todo:{finish}" if finish else "",
+                function=f"fdbpl.pipeline.run.tasks:{function}",
+                todo=f"fdbpl.pipeline.run.todo:{todo}",
+                finish=f"fdbpl.pipeline.run.todo:{finish}" if finish else "",
                 after=tuple(before for before in _needs(name, names) if before in names),
                 needs_all=kind != "train",
                 resources=asked,

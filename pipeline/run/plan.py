@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.run_state import RunState
-from fdbpl.pipeline.run_units import units_left
-from fdbpl.pipeline.sizing import Sizes
-from fdbpl.pipeline.steps import kind_of
+from fdbpl.pipeline.run.sizing import Sizes
+from fdbpl.pipeline.run.state import RunState
+from fdbpl.pipeline.run.steps import kind_of
+from fdbpl.pipeline.run.units import units_left
 from fdbpl.slurm.chain import Chain, Step
 
 # A job's start, until its first task works: Python, torch, the model (4.4 to 5.5 s for the first two).

@@ -7,7 +7,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from fdbpl.pipeline.run_status import duration
+from fdbpl.pipeline.run.status import duration
 
 COLUMNS = ("step", "missing", "jobs", "work", "one task", "time", "GPU-h", "store")
 

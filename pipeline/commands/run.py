@@ -41,9 +41,9 @@ def plan(
     json_: Json = False,
 ) -> None:
     """What a run would do and cost: tasks, jobs, time, GPU-hours, bytes. Starts nothing."""
-    from fdbpl.pipeline.find_run import as_argument
-    from fdbpl.pipeline.plan_table import show_plan
-    from fdbpl.pipeline.run_submit import Submission
+    from fdbpl.pipeline.run.find import as_argument
+    from fdbpl.pipeline.run.plan_table import show_plan
+    from fdbpl.pipeline.run.submit import Submission
 
     planned = Submission(config, overrides(set_, cluster, profile), grow=grow).plan(rate or [], measure=measure)
     emit(planned, json_, lambda result: show_plan(result, scripts=scripts, typed=as_argument(config)))
@@ -59,7 +59,7 @@ def submit(
     json_: Json = False,
 ) -> None:
     """Start the whole run, from the teacher to the report, and let it finish unattended. What runs is not run twice."""
-    from fdbpl.pipeline.run_submit import Submission
+    from fdbpl.pipeline.run.submit import Submission
 
     result = Submission(config, overrides(set_, cluster, profile), grow=grow).submit(command=typed())
     if watch:
@@ -77,8 +77,8 @@ def _status(where: Path, *, watch: bool, json_: bool) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    from fdbpl.pipeline.find_run import as_argument, find_chain
-    from fdbpl.pipeline.run_status import describe, show_status
+    from fdbpl.pipeline.run.find import as_argument, find_chain
+    from fdbpl.pipeline.run.status import describe, show_status
     from fdbpl.slurm.chain_status import chain_status
     from fdbpl.slurm.errors import SlurmError
     from fdbpl.slurm.queue import Queue
@@ -115,8 +115,8 @@ def logs(
     json_: Json = False,
 ) -> None:
     """What tasks have printed: one task, the failed ones by cause, or those that told something last."""
-    from fdbpl.pipeline.find_run import find_chain
-    from fdbpl.pipeline.run_logs import failed_logs, latest_logs, task_logs
+    from fdbpl.pipeline.run.find import find_chain
+    from fdbpl.pipeline.run.logs import failed_logs, latest_logs, task_logs
     from fdbpl.slurm.chain_status import chain_status
 
     chain = find_chain(where)
@@ -132,8 +132,8 @@ def logs(
 def retry(where: Where, cluster: Cluster = None, watch: Watch = False, json_: Json = False) -> None:
     """Run again what is missing of a run, as it was submitted; what is complete is kept, and what is learned of memory,
     time and nodes too. After a change of the config, use submit."""
-    from fdbpl.pipeline.find_run import find_chain
-    from fdbpl.pipeline.run_submit import start_chain
+    from fdbpl.pipeline.run.find import find_chain
+    from fdbpl.pipeline.run.submit import start_chain
 
     result = start_chain(find_chain(where), kind=cluster, command=typed())
     if watch:
@@ -144,7 +144,7 @@ def retry(where: Where, cluster: Cluster = None, watch: Watch = False, json_: Js
 
 def cancel(where: Where, json_: Json = False) -> None:
     """End all tasks and jobs of a run. What is complete is kept: retry goes on."""
-    from fdbpl.pipeline.find_run import find_chain
+    from fdbpl.pipeline.run.find import find_chain
     from fdbpl.slurm.start import cancel_run
 
     chain = find_chain(where)
@@ -162,7 +162,7 @@ def show_script(
     json_: Json = False,
 ) -> None:
     """The script that sbatch was given for a step, or would be given."""
-    from fdbpl.pipeline.run_submit import script_of
+    from fdbpl.pipeline.run.submit import script_of
 
     emit(script_of(where, step), json_, lambda result: typer.echo(result["script"]))
 
@@ -172,7 +172,7 @@ def runs(
     json_: Json = False,
 ) -> None:
     """The runs in a folder: how each stands, when and by what it was submitted."""
-    from fdbpl.pipeline.runs import find_runs, show_runs
+    from fdbpl.pipeline.run.listing import find_runs, show_runs
 
     emit({"runs": find_runs(folder)}, json_, show_runs)
 

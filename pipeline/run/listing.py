@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fdbpl.pipeline.provenance import last_submission
+from fdbpl.pipeline.run.provenance import last_submission
 from fdbpl.slurm.chain import chain_file, load_chain
 from fdbpl.slurm.chain_status import chain_status
 from fdbpl.slurm.errors import SlurmError

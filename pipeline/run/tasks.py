@@ -12,13 +12,13 @@ import torch
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.evaluation_features import write_test_features
 from fdbpl.pipeline.features import feature_block
-from fdbpl.pipeline.provenance import provenance
-from fdbpl.pipeline.results import write_results
-from fdbpl.pipeline.run_state import GROW_VARIABLE, config_of
+from fdbpl.pipeline.run.provenance import provenance
+from fdbpl.pipeline.run.results import write_results
+from fdbpl.pipeline.run.state import GROW_VARIABLE, config_of
+from fdbpl.pipeline.run.todo import SEPARATOR
 from fdbpl.pipeline.student_run import run_student
 from fdbpl.pipeline.students import plan_by_id
 from fdbpl.pipeline.teach import prepare_store, teach_block
-from fdbpl.pipeline.todo import SEPARATOR
 from fdbpl.pipeline.whole_file import replace_json
 from fdbpl.slurm.progress import report_progress
 

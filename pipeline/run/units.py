@@ -7,10 +7,10 @@ from fdbpl.pipeline.clip.backbone import embedding_width
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import training_set
 from fdbpl.pipeline.feature_names import feature_campaigns
-from fdbpl.pipeline.run_state import RunState
+from fdbpl.pipeline.run.state import RunState
+from fdbpl.pipeline.run.todo import SEPARATOR
 from fdbpl.pipeline.sampling import steps_per_epoch
 from fdbpl.pipeline.students import plan_by_id
-from fdbpl.pipeline.todo import SEPARATOR
 
 # crop/box and crop/flip of a view.
 _WINDOW_BYTES = 4 * 4 + 1

@@ -15,20 +15,20 @@ from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import load_data, training_set
 from fdbpl.pipeline.datasets.data_set import DataSet
-from fdbpl.pipeline.errors import StageFailed
 from fdbpl.pipeline.feature_names import feature_campaigns
 from fdbpl.pipeline.features import begin_features
 from fdbpl.pipeline.labels_manifest import CAMPAIGN
 from fdbpl.pipeline.progress import Ui
-from fdbpl.pipeline.results import read_results
+from fdbpl.pipeline.run.errors import StageFailed
+from fdbpl.pipeline.run.results import read_results
+from fdbpl.pipeline.run.steps import chain_of, train_steps
+from fdbpl.pipeline.run.todo import SEPARATOR
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.steps import chain_of, train_steps
 from fdbpl.pipeline.student_record import finished_records
 from fdbpl.pipeline.student_run import check_serves, open_run_store
 from fdbpl.pipeline.students import StudentPlan, student_plans
 from fdbpl.pipeline.supervision import stored_labels
 from fdbpl.pipeline.teach import check_fits, prepare_store
-from fdbpl.pipeline.todo import SEPARATOR
 from fdbpl.slurm.backend import Backend, make_backend
 from fdbpl.slurm.chain import Chain, Todo
 from fdbpl.slurm.records import read_record

@@ -14,11 +14,11 @@ from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.config_file import read_config
 from fdbpl.pipeline.data import load_data, training_set
-from fdbpl.pipeline.find_run import as_argument, find_chain
-from fdbpl.pipeline.provenance import last_submission, note_submission
+from fdbpl.pipeline.run.find import as_argument, find_chain
+from fdbpl.pipeline.run.provenance import last_submission, note_submission
+from fdbpl.pipeline.run.state import CONFIG_VARIABLE
+from fdbpl.pipeline.run.steps import kind_of, run_chain
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.run_state import CONFIG_VARIABLE
-from fdbpl.pipeline.steps import kind_of, run_chain
 from fdbpl.pipeline.students import student_plans
 from fdbpl.slurm.backend import choose_kind
 from fdbpl.slurm.chain import Chain
@@ -73,8 +73,8 @@ class Submission:
             rates: "STEP=UNITS_A_SECOND".
             measure: run the teacher on a few crops, here and now.
         """
-        from fdbpl.pipeline.measure_rate import measured_rates
-        from fdbpl.pipeline.run_plan import plan_run
+        from fdbpl.pipeline.run.measure_rate import measured_rates
+        from fdbpl.pipeline.run.plan import plan_run
 
         given = dict(self._parse_rate(rate) for rate in rates)
         self.check()

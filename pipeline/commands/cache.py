@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from fdbpl.pipeline.cli import Json, emit
+from fdbpl.pipeline.commands.store_copy import register
 from fdbpl.pipeline.exit_codes import FOUND_SOMETHING
-from fdbpl.pipeline.store_commands_copy import register
 
 cache_app = typer.Typer(help="Look at, check, mend, copy and archive a store of soft labels.", no_args_is_help=True)
 register(cache_app)
@@ -46,8 +46,8 @@ def verify(
     json_: Json = False,
 ) -> None:
     """Read every byte of a store and say what is not as it should be. Exit code 1 where anything is harmed."""
+    from fdbpl.pipeline.commands.store_verify import run_verify, show_verification
     from fdbpl.pipeline.progress import Ui
-    from fdbpl.pipeline.store_commands_verify import run_verify, show_verification
 
     ui = Ui(quiet=json_)
     result = run_verify(store, ui, campaigns=campaign, jobs=jobs, fresh=fresh, unit_norm=not no_unit_norm)
@@ -68,8 +68,8 @@ def repair(
     json_: Json = False,
 ) -> None:
     """Withdraw the harmed blocks, so that `fdbpl teach` or `fdbpl features` writes them again."""
+    from fdbpl.pipeline.commands.store_verify import run_repair, show_repair
     from fdbpl.pipeline.progress import Ui
-    from fdbpl.pipeline.store_commands_verify import run_repair, show_repair
 
     ui = Ui(quiet=json_)
     result = run_repair(store, ui, from_report=from_report, dry_run=dry_run, jobs=jobs, unit_norm=not no_unit_norm)
@@ -85,7 +85,7 @@ def seal(
     json_: Json = False,
 ) -> None:
     """Check the new files of a store against their done-records, and close it."""
-    from fdbpl.pipeline.store_commands_verify import run_seal, show_seal
+    from fdbpl.pipeline.commands.store_verify import run_seal, show_seal
 
     emit(run_seal(store, campaign), json_, show_seal)
 

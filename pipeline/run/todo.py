@@ -14,8 +14,8 @@ from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.evaluation_record import missing_features, test_models
 from fdbpl.pipeline.labels_manifest import CAMPAIGN
-from fdbpl.pipeline.results import is_current
-from fdbpl.pipeline.run_state import Pass, RunState
+from fdbpl.pipeline.run.results import is_current
+from fdbpl.pipeline.run.state import Pass, RunState
 from fdbpl.pipeline.student_record import finished_records
 from fdbpl.pipeline.students import list_plans, stages
 from fdbpl.slurm.chain import Todo
