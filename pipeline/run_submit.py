@@ -14,7 +14,7 @@ from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.config_file import read_config
 from fdbpl.pipeline.data import load_data, training_set
-from fdbpl.pipeline.find_run import as_argument, find_chain
+from fdbpl.pipeline.find_run import as_argument, find_chain, name_of
 from fdbpl.pipeline.provenance import last_submission, note_submission
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.run_state import CONFIG_VARIABLE
@@ -112,7 +112,12 @@ class Submission:
         """
         self.check()
         RunFolder(self.config.folder).save(self.config)
-        return start_chain(self.chain, kind=self.config.cluster.kind, command=command, target=as_argument(self.path))
+        return start_chain(
+            self.chain,
+            kind=self.config.cluster.kind,
+            command=command,
+            target=as_argument(name_of(self.path, self.config.folder)),
+        )
 
 
 def start_chain(chain: Chain, *, kind: str | None, command: str, target: str | None = None) -> dict[str, Any]:

@@ -167,6 +167,24 @@ def test_what_is_at_work_in_the_folder_is_not_mixed_with(
     assert not (submitted / "records" / "provenance.json").exists()
 
 
+def test_a_plan_says_how_to_submit_what_was_planned(call: Any, write_config: Any) -> None:
+    write_config()
+    changes = ["--set", "data.template=a b {}.", "--set", "crops.seeds=2", "--cluster", "local"]
+    answer = call("plan", "run.toml", *changes)
+    arguments = "run.toml --set 'data.template=a b {}.' --set crops.seeds=2 --cluster local"
+    assert answer.stdout.rstrip().endswith(f"next: fdbpl submit {arguments}")
+
+
+def test_a_run_whose_folder_was_overridden_is_named_by_its_folder(call: Any, write_config: Any, tmp_path: Path) -> None:
+    path = write_config()
+    other = read_config(path, ("folder=other",))
+    run_chain(other).save()
+    with local_driver(tmp_path / "other"):
+        submitted = call("submit", "run.toml", "--set", "folder=other", "--json")
+        assert json.loads(submitted.stdout)["next"] == f"fdbpl status {tmp_path}/other --watch"
+    assert call("status", str(tmp_path / "other")).returncode == 75
+
+
 def test_a_config_whose_name_begins_with_a_dash(call: Any, write_config: Any, tmp_path: Path) -> None:
     """What is to be typed next must be taken for a file, too."""
     write_config().rename(tmp_path / "-my run.toml")
