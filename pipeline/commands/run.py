@@ -1,5 +1,6 @@
 """Commands that look after a whole run: plan, submit, status, logs, retry, cancel, show-script, runs."""
 
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,7 +47,11 @@ def plan(
     from fdbpl.pipeline.run.submit import Submission
 
     planned = Submission(config, overrides(set_, cluster, profile), grow=grow).plan(rate or [], measure=measure)
-    emit(planned, json_, lambda result: show_plan(result, scripts=scripts, typed=as_argument(config)))
+    flags = [part for change in set_ or () for part in ("--set", change)] + (["--grow"] if grow else [])
+    for name, value in (("--cluster", cluster), ("--profile", profile)):
+        flags += [name, value] if value is not None else []
+    arguments = shlex.join([as_argument(config), *flags])
+    emit(planned, json_, lambda result: show_plan(result, scripts=scripts, arguments=arguments))
 
 
 def submit(
@@ -59,11 +64,12 @@ def submit(
     json_: Json = False,
 ) -> None:
     """Start the whole run, from the teacher to the report, and let it finish unattended. What runs is not run twice."""
+    from fdbpl.pipeline.run.find import name_of
     from fdbpl.pipeline.run.submit import Submission
 
     result = Submission(config, overrides(set_, cluster, profile), grow=grow).submit(command=typed())
     if watch:
-        _status(config, watch=True, json_=json_)
+        _status(name_of(config, Path(result["folder"])), watch=True, json_=json_)
     else:
         emit(result, json_, _show_submitted)
 

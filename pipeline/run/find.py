@@ -24,6 +24,11 @@ def run_folder(path: Path) -> Path:
     return path.resolve().parent / str(folder)
 
 
+def name_of(path: Path, folder: Path) -> Path:
+    """What names a run from now on: its config, or its folder where an override has made that another one."""
+    return path if run_folder(path) == folder else folder
+
+
 def as_argument(path: Path) -> str:
     """A path as a command's argument: one that begins with a dash would be taken for an option."""
     return f"./{path}" if str(path).startswith("-") else str(path)

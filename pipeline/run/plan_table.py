@@ -1,6 +1,5 @@
 """A run's plan for people."""
 
-import shlex
 from typing import Any
 
 from rich.box import SIMPLE
@@ -12,8 +11,8 @@ from fdbpl.pipeline.run.status import duration
 COLUMNS = ("step", "missing", "jobs", "work", "one task", "time", "GPU-h", "store")
 
 
-def show_plan(plan: dict[str, Any], *, scripts: bool, typed: str) -> None:
-    """Print the plan: a table, totals, Slurm's answers, and what to type next."""
+def show_plan(plan: dict[str, Any], *, scripts: bool, arguments: str) -> None:
+    """Print the plan: a table, totals, Slurm's answers, and what to type next, with what the plan was asked for."""
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = 110
@@ -23,7 +22,7 @@ def show_plan(plan: dict[str, Any], *, scripts: bool, typed: str) -> None:
     for step in plan["steps"]:
         table.add_row(*_cells(step))
     console.print(table)
-    for line in _totals(plan, shlex.quote(typed)):
+    for line in _totals(plan, arguments):
         console.print(line, soft_wrap=True)
     for step in plan["steps"]:
         if step["slurm"] is not None:
@@ -31,15 +30,17 @@ def show_plan(plan: dict[str, Any], *, scripts: bool, typed: str) -> None:
         if scripts and step["script"]:
             console.print(f"── {step['step']}")
             console.print(step["script"], soft_wrap=True)
-    console.print(f"next: fdbpl submit {shlex.quote(typed)}")
+    console.print(f"next: fdbpl submit {arguments}", soft_wrap=True)
 
 
-def _totals(plan: dict[str, Any], typed: str) -> list[str]:
+def _totals(plan: dict[str, Any], arguments: str) -> list[str]:
     known = f"{duration(plan['seconds'])}, {plan['gpu_hours']:.1f} GPU-hours, without the wait in the queue"
     lines = [f"time: {known}"]
     if plan["unknown"]:
         lines[0] += f"; not known: {', '.join(plan['unknown'])}"
-        lines.append(f"      tell a rate (--rate teach=800), measure the teacher's here (fdbpl plan {typed} --measure)")
+        lines.append(
+            f"      tell a rate (--rate teach=800), measure the teacher's here (fdbpl plan {arguments} --measure)"
+        )
     lines.append(
         f"store: {_size(plan['bytes'])} will be written to {plan['store']}; free there: {_size(plan['bytes_free'])}"
     )

@@ -14,15 +14,16 @@ from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.config_file import read_config
 from fdbpl.pipeline.data import load_data, training_set
-from fdbpl.pipeline.run.find import as_argument, find_chain
+from fdbpl.pipeline.run.find import as_argument, find_chain, name_of
 from fdbpl.pipeline.run.provenance import last_submission, note_submission
 from fdbpl.pipeline.run.state import CONFIG_VARIABLE
 from fdbpl.pipeline.run.steps import kind_of, run_chain
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.students import student_plans
 from fdbpl.slurm.backend import choose_kind
-from fdbpl.slurm.chain import Chain
+from fdbpl.slurm.chain import Chain, load_chain
 from fdbpl.slurm.errors import SlurmError
+from fdbpl.slurm.local_driver import local_driver_lives, local_driver_pid
 from fdbpl.slurm.preview import preview
 
 
@@ -111,7 +112,12 @@ class Submission:
         """
         self.check()
         RunFolder(self.config.folder).save(self.config)
-        return start_chain(self.chain, kind=self.config.cluster.kind, command=command, target=as_argument(self.path))
+        return start_chain(
+            self.chain,
+            kind=self.config.cluster.kind,
+            command=command,
+            target=as_argument(name_of(self.path, self.config.folder)),
+        )
 
 
 def start_chain(chain: Chain, *, kind: str | None, command: str, target: str | None = None) -> dict[str, Any]:
@@ -119,12 +125,15 @@ def start_chain(chain: Chain, *, kind: str | None, command: str, target: str | N
 
     Args:
         target: what a person types to name the run; its folder where None.
+
+    Raises:
+        ValueError: what is at work in the run folder is not this chain, or is so elsewhere.
     """
-    from fdbpl.slurm.local_driver import local_driver_lives
     from fdbpl.slurm.local_start import start_in_background
     from fdbpl.slurm.start import start
 
     chosen, reason = choose_kind(kind or last_submission(chain.folder).get("backend", "auto"))
+    _refuse_other_work(chain, chosen)
     todos = {step.name: chain.todo(step) for step in chain.steps}
     steps = []
     if chosen == "slurm":
@@ -149,6 +158,29 @@ def start_chain(chain: Chain, *, kind: str | None, command: str, target: str | N
         "steps": steps,
         "next": f"fdbpl status {shlex.quote(target or str(chain.folder))} --watch",
     }
+
+
+def _refuse_other_work(chain: Chain, backend: str) -> None:
+    """Raise ValueError where a process here works on the folder for another config or Slurm was asked for; or where
+    this machine was, and jobs of the run are in Slurm's queue."""
+    from fdbpl.slurm.start import living_arrays
+
+    old = load_chain(chain.folder)
+    found = ""
+    if local_driver_lives(chain.folder):
+        is_other = old is not None and old.environment != chain.environment
+        if backend == "slurm" or is_other:
+            pid = local_driver_pid(chain.folder)
+            found = f"process {pid}" if pid else "a process on another machine"
+            found += " at work, for another config" if is_other else " at work, without Slurm"
+    elif backend == "local" and old is not None:
+        arrays = sorted(living_arrays(old, patience_seconds=5), key=int)
+        found = f"jobs of this run in Slurm's queue ({', '.join(arrays)})" if arrays else ""
+    if found:
+        raise ValueError(
+            f"{chain.folder}: found {found}, expected none: wait for the end (`fdbpl status`), end it (`fdbpl cancel`; "
+            "what is done is kept), or use another folder for this run"
+        )
 
 
 def _told(step: str, submitted: int, attached: int, done: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from fdbpl.pipeline.config_file import read_config
 from fdbpl.pipeline.run.steps import run_chain
 from fdbpl.slurm.backend import choose_kind
 from fdbpl.slurm.chain import chain_file
+from fdbpl.slurm.local_driver import local_driver
 
 
 @pytest.fixture
@@ -143,6 +144,45 @@ def test_a_plan_is_one_object_and_writes_nothing(call: Any, write_config: Any, t
     assert planned["backend"] == "local" == choose_kind("local")[0]
     assert {(step["script"], step["slurm"]) for step in planned["steps"]} == {("", None)}
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_is_at_work_in_the_folder_is_not_mixed_with(
+    call: Any, submitted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with local_driver(submitted):
+        other = call("submit", "run.toml", "--set", "crops.seeds=2")
+        assert other.returncode == 2
+        assert f"{submitted}: found process {os.getpid()} at work, for another config, expected none: " in other.stderr
+        attached = call("submit", "run.toml", "--json")
+        assert json.loads(attached.stdout)["reason"] == f"asked for; process {os.getpid()}"
+        monkeypatch.setattr("fdbpl.pipeline.run_submit.choose_kind", lambda kind: ("slurm", "asked for"))
+        elsewhere = call("retry", "run.toml")
+        assert elsewhere.returncode == 2
+        assert f"found process {os.getpid()} at work, without Slurm, expected none: " in elsewhere.stderr
+    monkeypatch.setattr("fdbpl.pipeline.run_submit.choose_kind", lambda kind: ("local", "asked for"))
+    monkeypatch.setattr("fdbpl.slurm.start.living_arrays", lambda chain, patience_seconds: {"12", "9"})
+    queued = call("retry", "run.toml")
+    assert queued.returncode == 2
+    assert "found jobs of this run in Slurm's queue (9, 12), expected none: " in queued.stderr
+    assert not (submitted / "records" / "provenance.json").exists()
+
+
+def test_a_plan_says_how_to_submit_what_was_planned(call: Any, write_config: Any) -> None:
+    write_config()
+    changes = ["--set", "data.template=a b {}.", "--set", "crops.seeds=2", "--cluster", "local"]
+    answer = call("plan", "run.toml", *changes)
+    arguments = "run.toml --set 'data.template=a b {}.' --set crops.seeds=2 --cluster local"
+    assert answer.stdout.rstrip().endswith(f"next: fdbpl submit {arguments}")
+
+
+def test_a_run_whose_folder_was_overridden_is_named_by_its_folder(call: Any, write_config: Any, tmp_path: Path) -> None:
+    path = write_config()
+    other = read_config(path, ("folder=other",))
+    run_chain(other).save()
+    with local_driver(tmp_path / "other"):
+        submitted = call("submit", "run.toml", "--set", "folder=other", "--json")
+        assert json.loads(submitted.stdout)["next"] == f"fdbpl status {tmp_path}/other --watch"
+    assert call("status", str(tmp_path / "other")).returncode == 75
 
 
 def test_a_config_whose_name_begins_with_a_dash(call: Any, write_config: Any, tmp_path: Path) -> None:

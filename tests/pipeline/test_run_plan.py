@@ -85,7 +85,7 @@ def test_time_is_not_guessed(plan: Callable[..., dict[str, Any]], capsys: pytest
     assert planned["unknown"] == ["prepare", "teach", "features", "test-features", "train-1"]
     assert by_step(planned)["teach"]["seconds"] is by_step(planned)["teach"]["rate"] is None
     assert by_step(planned)["report"]["seconds"] == planned["seconds"] == START_SECONDS
-    show_plan(planned, scripts=True, typed="my run.toml")
+    show_plan(planned, scripts=True, arguments="'my run.toml'")
     shown = capsys.readouterr().out
     row = next(line.split() for line in shown.splitlines() if line.split()[:1] == ["teach"])
     assert row[:4] + row[-5:-3] == ["teach", "6", "of", "6", "?", "?"]
@@ -151,7 +151,7 @@ def test_a_store_that_does_not_fit(
         monkeypatch.setattr(run_plan.shutil, "disk_usage", lambda path, free=free: usage(free))
         planned = plan()
         assert (planned["fits"], planned["bytes_free"]) == (fits, free)
-        show_plan(planned, scripts=False, typed="run.toml")
+        show_plan(planned, scripts=False, arguments="run.toml")
         assert ("THAT DOES NOT FIT" in capsys.readouterr().out) is not fits
 
 
