@@ -23,7 +23,7 @@ demo: setup ## make a small world and run the whole main job on it (ARGS='--help
 	$(BIN)/fdbpl demo $(ARGS)
 
 test: setup slurm ## set up and run all tests (ARGS='-k name' to choose)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 # Slurm is tested on a real cluster in a temporary directory; Debian has it as a package.
 SLURM_PACKAGES := slurm-wlm slurmdbd mariadb-server

@@ -156,9 +156,12 @@ class Chain:
         return followers
 
     def joined(self, other: "Chain") -> "Chain":
-        """This chain, with the steps that only the other has."""
-        own = {step.name for step in self.steps}
-        steps = {step.name: step for step in (*self.steps, *(step for step in other.steps if step.name not in own))}
+        """This chain, with the steps that only the other has; a step that both have waits for what it waits for in
+        either."""
+        steps = {step.name: step for step in self.steps}
+        for step in other.steps:
+            own = steps.setdefault(step.name, step)
+            steps[step.name] = replace(own, after=tuple(dict.fromkeys((*own.after, *step.after))))
         ordered: dict[str, Step] = {}
         while len(ordered) < len(steps):
             for name, step in steps.items():

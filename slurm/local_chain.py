@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from fdbpl.slurm.causes import judge
-from fdbpl.slurm.chain import Chain, Step, Todo
+from fdbpl.slurm.chain import Chain, Step, Todo, load_chain
 from fdbpl.slurm.chain_status import ChainStatus, chain_status
 from fdbpl.slurm.journal import Submission, read_journal, write_journal
 from fdbpl.slurm.local_driver import local_driver
@@ -46,7 +46,9 @@ def run_here(chain: Chain, pool: LocalPool, *, on_update: OnUpdate | None = None
     chain.folder.mkdir(parents=True, exist_ok=True)
     failed: set[str] = set()
     with local_driver(chain.folder), _stops_as_interrupt(), pool:
-        chain.save()
+        old = load_chain(chain.folder)
+        # Steps of the same run that are not run now stay known to those who ask how it stands.
+        (chain.joined(old) if old is not None and old.environment == chain.environment else chain).save()
         for step in chain.steps:
             _note(chain, step, chain.todo(step))
         for step in chain.steps:

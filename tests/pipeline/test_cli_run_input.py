@@ -155,11 +155,11 @@ def test_what_is_at_work_in_the_folder_is_not_mixed_with(
         assert f"{submitted}: found process {os.getpid()} at work, for another config, expected none: " in other.stderr
         attached = call("submit", "run.toml", "--json")
         assert json.loads(attached.stdout)["reason"] == f"asked for; process {os.getpid()}"
-        monkeypatch.setattr("fdbpl.pipeline.run_submit.choose_kind", lambda kind: ("slurm", "asked for"))
+        monkeypatch.setattr("fdbpl.pipeline.run.submit.choose_kind", lambda kind: ("slurm", "asked for"))
         elsewhere = call("retry", "run.toml")
         assert elsewhere.returncode == 2
         assert f"found process {os.getpid()} at work, without Slurm, expected none: " in elsewhere.stderr
-    monkeypatch.setattr("fdbpl.pipeline.run_submit.choose_kind", lambda kind: ("local", "asked for"))
+    monkeypatch.setattr("fdbpl.pipeline.run.submit.choose_kind", lambda kind: ("local", "asked for"))
     monkeypatch.setattr("fdbpl.slurm.start.living_arrays", lambda chain, patience_seconds: {"12", "9"})
     queued = call("retry", "run.toml")
     assert queued.returncode == 2

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +91,8 @@ def test_followers_are_all_that_need_a_step(tmp_path: Path) -> None:
     ("own", "other", "joined"),
     [
         ([step("a"), step("b", "a")], [step("a")], ["a", "b"]),
-        ([step("b")], [step("a"), step("b", "a"), step("c", "b")], ["b", "a", "c"]),
-        ([step("c")], [step("a"), step("b", "a"), step("c", "b"), step("d", "c")], ["c", "a", "b", "d"]),
+        ([step("b")], [step("a"), step("b", "a"), step("c", "b")], ["a", "b", "c"]),
+        ([step("c")], [step("a"), step("b", "a"), step("c", "b"), step("d", "c")], ["a", "b", "c", "d"]),
         ([step("a")], [], ["a"]),
     ],
 )
@@ -99,7 +100,12 @@ def test_joined_chains_keep_the_order(own: list[Step], other: list[Step], joined
     mine, theirs = Chain(folder=tmp_path, steps=tuple(own)), Chain(folder=tmp_path, steps=tuple(other))
     found = mine.joined(theirs)
     assert names(found) == joined
-    assert [found.step(one.name) for one in own] == own, "of a step that both have, this chain's is kept"
+    for one in own:  # of a step that both have, this chain's is kept, and waits for what either has it wait for
+        waits = {
+            name for chain in (mine, theirs) for step in chain.steps if step.name == one.name for name in step.after
+        }
+        assert found.step(one.name) == replace(one, after=found.step(one.name).after)
+        assert set(found.step(one.name).after) == waits
 
 
 def _todo(folder: Path, environment: Mapping[str, str], name: str) -> Todo:
