@@ -51,6 +51,8 @@ def next_command(status: ChainStatus, folder: str, typed: str) -> str:
     """What a person would type next."""
     if status.standing == "complete":
         return shlex.join(["cat", f"{folder}/report.md"])
+    if status.standing == "running" and any("held" in step.waiting.lower() for step in status.steps):
+        return f"fdbpl retry {typed} (lets go on what Slurm holds)"
     return {
         "running": f"fdbpl status {typed} --watch",
         "failed": f"fdbpl logs {typed} --failed, then: fdbpl retry {typed}",

@@ -29,7 +29,9 @@ def begin(folder: Path, *, command: str = "fdbpl submit run.toml") -> Chain:
         attempts_before={"a": 0, "b": 0, "c": 0},
         resources=Resources(),
     )
-    second = Submission(**{**vars(submission), "name": "teach-2", "array": "", "bundles": (("b",),)})
+    second = Submission(
+        **{**vars(submission), "name": "teach-2", "array": "", "bundles": (("b",),), "attempts_before": {"b": 0}}
+    )
     paths = chain.paths("teach")
     write_journal(paths, Journal(total=3, is_finished=True, submissions=(submission, second)))
     done = {"state": "complete", "host": "n1", "result": {"device": "H100"}}
