@@ -80,8 +80,11 @@ def place(
     prepare_folders(chain.paths(chain.steps[0].name))
     with deciding(chain.folder):
         placing = _Placing(chain, check_of, own_job, patience_seconds)
-        for step in chain.steps:
-            placing.step(step)
+        try:
+            for step in chain.steps:
+                placing.step(step)
+        finally:
+            placing.note()
         return placing.placed
 
 
@@ -108,10 +111,16 @@ class _Placing:
         placed.check = next(iter(self.queue.living_jobs(step.check_name, but=self.own_job)), "")
         if not todo.is_finished:
             self._go_on(step, placed)
-        journal = read_journal(self.chain.paths(step.name))
-        unplaced = sum(task not in journal.latest for task in placed.todo.missing)
-        journal = replace(journal, total=todo.total, unplaced=unplaced, is_finished=placed.is_finished)
-        write_journal(self.chain.paths(step.name), journal)
+
+    def note(self) -> None:
+        """Write down how far the steps are: the last ones first, so that whoever looks meanwhile does not take a run
+        for complete of which a step has just been closed and a later one begun anew."""
+        for name, placed in reversed(self.placed.items()):
+            paths = self.chain.paths(name)
+            journal = read_journal(paths)
+            unplaced = sum(task not in journal.latest for task in placed.todo.missing)
+            total = placed.todo.total
+            write_journal(paths, replace(journal, total=total, unplaced=unplaced, is_finished=placed.is_finished))
 
     def _go_on(self, step: Step, placed: Placed) -> None:
         """Submit what is to be submitted, and see to it that a check comes after; or close the step."""

@@ -51,6 +51,14 @@ def finish(folder: Path, environment: Mapping[str, str], step: str) -> dict[str,
         time.sleep(0.01)
     if (folder / f"refuse-{step}").exists():
         raise WrongInput(f"{step} cannot be closed")
+    spoils = folder / f"spoils-{step}"  # STEP/TASK, whose result goes, once
+    if spoils.exists():
+        spoiled = folder / "results" / spoils.read_text()
+        spoils.unlink()
+        spoiled.unlink()
+        (folder / f"closed-{spoiled.parent.name}").unlink(missing_ok=True)
+        if spoiled.parent.name == step:
+            return {"spoiled": spoiled.name}
     (folder / f"closed-{step}").touch()
     return {"closed": step}
 

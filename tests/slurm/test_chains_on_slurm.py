@@ -69,3 +69,23 @@ def test_a_task_that_always_fails_ends_the_chain_and_retry_completes_it(
     status = chains.finish(chain)
     assert status.standing == "complete"
     assert chains.tries(chain) == {"a": 1, task: expected_tries + 1, "b": 1, "c": 1}
+
+
+def test_what_closing_finds_amiss_is_made_again(make_chain: MakeChain, slurm_cluster: Any, chains: Any) -> None:
+    chain = make_chain({"first": ["a", "b"], "second": ["c"]})
+    (chain.folder / "spoils-first").write_text("first/b")
+    assert chains.finish(chain).standing == "complete"
+    assert chains.tries(chain) == {"a": 1, "b": 2, "c": 1}
+
+
+def test_what_became_stale_is_made_anew(make_chain: MakeChain, slurm_cluster: Any, chains: Any) -> None:
+    """As a report is once another student has been trained: it was finished when the run was submitted."""
+    chain = make_chain({"first": ["a"], "second": ["b"], "third": ["c"]})
+    assert chains.finish(chain).standing == "complete"
+    longer = make_chain({"first": ["a", "new"], "second": ["b"], "third": ["c"]}, folder=chain.folder)
+    (chain.folder / "closed-first").unlink()
+    (chain.folder / "spoils-first").write_text("third/c")
+    placed = start(longer)
+    assert {name: one.submitted for name, one in placed.items()} == {"first": ["new"], "second": [], "third": []}
+    assert chains.settled(longer).standing == "complete"
+    assert chains.tries(chain) == {"a": 1, "new": 1, "b": 1, "c": 2}

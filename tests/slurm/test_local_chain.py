@@ -212,3 +212,10 @@ def test_a_run_folder_is_free_again_after_an_error(make_chain: MakeChain) -> Non
     (chain.folder / "refuse-first").unlink()
     assert run_here(chain, LocalPool(1)).standing == "complete"
     assert tries(chain) == {"a": 1}
+
+
+def test_what_closing_finds_amiss_is_made_again(make_chain: MakeChain) -> None:
+    chain = make_chain({"first": ["a", "b"], "second": ["c"]})
+    (chain.folder / "spoils-first").write_text("first/b")
+    assert run_here(chain, LocalPool(2)).standing == "complete"
+    assert tries(chain) == {"a": 1, "b": 2, "c": 1}
