@@ -1,8 +1,8 @@
 """A pass writes one block of a campaign: the views of some images under some crop seeds, through an encoder.
 
-Each image is decoded once for all seeds of the block. Memory is bounded by the block's rows plus one batch of
-pixels. A block's bytes are a function of the block and the batch size: batches are cut in order from its beginning.
-Letters: n images and s seeds of the block, B batch.
+Reading, decoding and cutting go on in another thread while the encoder works (`batches`). Memory is bounded by the
+block's rows plus a few batches of pixels. Every batch that is encoded has the same shape, so that on a CPU a view's row
+is a function of the view and the batch size. Letters: n images and s seeds of the block, B batch.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,6 +15,7 @@ from fdbpl.cache_layout.encodings import NotFiniteRow
 from fdbpl.cache_layout.errors import NotFinite
 from fdbpl.cache_layout.store import Store
 from fdbpl.cache_layout.writer import write_block
+from fdbpl.pipeline.batches import filled_up, pixel_batches
 from fdbpl.pipeline.windows import Pixels
 
 Rows = Mapping[str, np.ndarray]
@@ -42,27 +43,25 @@ def write_pass(
         on_progress: called with views done and views in all.
     """
     num_images, num_seeds = len(block.images), len(block.seeds)
-    seeds_S = np.asarray(block.seeds, dtype=np.int64)
-    images_at_once = max(1, batch_size // num_seeds)
+    num_views = num_images * num_seeds
     parts: list[Rows] = []
-    for start in range(0, num_images, images_at_once):
-        images_I = np.asarray(block.images[start : start + images_at_once], dtype=np.int64)
-        views = np.repeat(images_I, num_seeds), np.tile(seeds_S, len(images_I))
-        pixels_B = pixels(*views, size)
-        for first, batch in zip(range(0, len(pixels_B), batch_size), pixels_B.split(batch_size), strict=True):
-            try:
-                parts.append(encode(batch))
-            except NotFiniteRow as error:
-                image, seed = views[0][first + error.row], views[1][first + error.row]
-                raise NotFinite(
-                    f"campaign {campaign}, block {block.id}: found NaN or infinity in the {error.what} of image "
-                    f"{store.images.paths[image]}, seed {seed}, expected finite values; nothing was written: check "
-                    "the model and the image"
-                ) from error
-        on_progress(min(start + images_at_once, num_images) * num_seeds, num_images * num_seeds)
-    rows = {
+    done = 0
+    for batch in pixel_batches(block, batch_size, lambda views: pixels(*views, size)):
+        try:
+            rows = encode(filled_up(batch, batch_size))
+        except NotFiniteRow as error:
+            image, seed = divmod(min(done + error.row, num_views - 1), num_seeds)
+            raise NotFinite(
+                f"campaign {campaign}, block {block.id}: found NaN or infinity in the {error.what} of image "
+                f"{store.images.paths[block.images[image]]}, seed {block.seeds[seed]}, expected finite values; nothing "
+                "was written: check the model and the image"
+            ) from error
+        parts.append({name: values[: len(batch)] for name, values in rows.items()})
+        done += len(batch)
+        on_progress(done, num_views)
+    all_rows = {
         name: np.concatenate([part[name] for part in parts]).reshape(num_images, num_seeds, *parts[0][name].shape[1:])
         for name in parts[0]
     }
-    write_block(store, campaign, block, {**rows, **(extra_rows or {})})
-    return num_images * num_seeds
+    write_block(store, campaign, block, {**all_rows, **(extra_rows or {})})
+    return num_views

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from fdbpl.pipeline.bench.peers.peer import Peer
 
-
-def machine(peers: Sequence[Peer], folder: Path) -> dict[str, Any]:
-    """Facts that change a rate; what cannot be found out is `unknown`."""
+def machine(versions: Mapping[str, str], folder: Path) -> dict[str, Any]:
+    """Facts that change a rate, with the versions of the packages that are measured; what cannot be found out is
+    `unknown`."""
     return {
         "cpu": _field(Path("/proc/cpuinfo"), "model name"),
         "cores": os.cpu_count(),
@@ -23,9 +22,15 @@ def machine(peers: Sequence[Peer], folder: Path) -> dict[str, Any]:
         "kernel": platform.release(),
         "file_system": file_system(folder),
         "python": platform.python_version(),
-        "versions": {peer.package: peer.version for peer in peers},
+        "versions": dict(versions),
         "fdbpl": {"version": _version(), "commit": _commit()},
     }
+
+
+def installed(packages: Iterable[str]) -> dict[str, str]:
+    """The versions of those packages that are installed."""
+    found = {package: _version(package) for package in packages}
+    return {package: number for package, number in found.items() if number != "unknown"}
 
 
 def file_system(folder: Path) -> str:
@@ -47,9 +52,9 @@ def _field(path: Path, name: str) -> str:
     return "unknown"
 
 
-def _version() -> str:
+def _version(package: str = "fdbpl") -> str:
     try:
-        return version("fdbpl")
+        return version(package)
     except PackageNotFoundError:
         return "unknown"
 

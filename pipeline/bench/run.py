@@ -51,7 +51,7 @@ def run_bench(parameters: BenchParameters, folder: Path, ui: Ui) -> dict[str, An
         is_ours_there = any(peer.name == OURS for peer in peers)
         memory = measure_memory(pool, own) if is_ours_there else None
     return {
-        "machine": machine(peers, own),
+        "machine": machine({peer.package: peer.version for peer in peers}, own),
         "parameters": parameters.to_json(),
         "settings": {peer.name: peer.setting for peer in peers},
         "skipped": skipped,

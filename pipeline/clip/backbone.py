@@ -6,6 +6,7 @@ Letters: B batch, C texts, D embedding, H W pixels.
 """
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,6 +17,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -162,6 +164,28 @@ def _unknown_model(model: str) -> ValueError:
 
     near = get_close_matches(model, open_clip.list_models(), n=3) or ["ViT-B-32", "ViT-L-14"]
     return ValueError(f"found the model name {model!r}, expected one that open_clip knows, such as {', '.join(near)}")
+
+
+def random_checkpoint(model: str, path: Path) -> Path:
+    """Write random weights of a model as a checkpoint file, where it is not there yet; the file. For measuring speed.
+
+    Raises:
+        ValueError: an unknown model.
+    """
+    import open_clip
+
+    embedding_width(model)  # refuses an unknown name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(0)
+        # Random weights are what is wanted, and not to be warned of.
+        logging.disable(logging.WARNING)
+        try:
+            module = open_clip.create_model(model)
+        finally:
+            logging.disable(logging.NOTSET)
+        save_file(module.state_dict(), path)
+    return path
 
 
 def weights_digest(module: nn.Module) -> str:

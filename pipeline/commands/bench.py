@@ -1,4 +1,4 @@
-"""`fdbpl bench …`: how fast stored labels are read, beside other ways to store them."""
+"""`fdbpl bench …`: how fast stored labels are read and crops are cut, beside other ways to do it."""
 
 import tempfile
 from pathlib import Path
@@ -9,12 +9,12 @@ import typer
 from fdbpl.pipeline.cli import Json, emit
 from fdbpl.pipeline.exit_codes import FOUND_SOMETHING
 
-bench_app = typer.Typer(help="Measure how fast stored soft labels are read.", no_args_is_help=True)
+bench_app = typer.Typer(help="Measure how fast labels are read and crops are cut.", no_args_is_help=True)
 
 
 @bench_app.callback()
 def _group() -> None:
-    """Measure how fast stored soft labels are read."""
+    """Measure how fast labels are read and crops are cut."""
 
 
 @bench_app.command()
@@ -56,6 +56,84 @@ def cache(
         _bench(parameters, Path(temporary), out, dry_run=dry_run, json_=json_)
 
 
+@bench_app.command()
+def decode(
+    backends: Annotated[str, typer.Option(help="our decoders: torchvision, dali, pillow")] = "torchvision,dali,pillow",
+    sizes: Annotated[str, typer.Option(help="width x height of the images")] = "500x375,2000x1500",
+    crops: Annotated[str, typer.Option(help="crops of an image")] = "1,16",
+    workers: Annotated[int | None, typer.Option(min=1, help="threads, or worker processes (default: cores)")] = None,
+    images: Annotated[int, typer.Option(min=1, help="files of each size")] = 32,
+    seconds: Annotated[float, typer.Option(help="of each way in each of three rounds")] = 2.0,
+    out: Annotated[Path | None, typer.Option(help="gets results.json, results.csv and rates.svg")] = None,
+    json_: Json = False,
+) -> None:
+    """Cut crops from JPEG files: our decoders, once for all crops of an image and once for each, beside Pillow in the
+    workers of a DataLoader."""
+    from fdbpl.pipeline.bench.decode import DecodeParameters, bench_decode, size_of
+    from fdbpl.pipeline.bench.simple_output import write_simple
+    from fdbpl.pipeline.progress import Ui
+
+    parameters = DecodeParameters(
+        backends=_words(backends),
+        sizes=tuple(map(size_of, _words(sizes))),
+        crops=_numbers(crops, "--crops"),
+        num_images=images,
+        seconds=seconds,
+        **({} if workers is None else {"workers": workers}),
+    )
+    with tempfile.TemporaryDirectory(prefix="fdbpl-bench-") as temporary:
+        results = bench_decode(parameters, Path(temporary), Ui(quiet=json_))
+    if out is not None:
+        write_simple(out, results, value="crops_per_s", names=("backend", "workload", "image_size", "crops_per_image"))
+    emit(results, json_, _show_simple)
+
+
+@bench_app.command()
+def teacher(
+    model: Annotated[str, typer.Option(help="open_clip model; its weights are random")] = "ViT-B-32",
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or bf16")] = "fp32",
+    size: Annotated[str, typer.Option(help="width x height of the images")] = "500x375",
+    images: Annotated[int, typer.Option(min=1, help="JPEG files")] = 32,
+    seeds: Annotated[int, typer.Option(min=1, help="crops of each")] = 16,
+    batch: Annotated[int, typer.Option(min=1, help="crops of a forward pass")] = 64,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    decoder: Annotated[str, typer.Option(help="auto, torchvision, dali or pillow")] = "auto",
+    rounds: Annotated[int, typer.Option(min=1, help="whole passes")] = 3,
+    out: Annotated[Path | None, typer.Option(help="gets results.json, results.csv and rates.svg")] = None,
+    json_: Json = False,
+) -> None:
+    """The teacher pass, from JPEG files to a sealed store, beside its forward pass alone on images in memory."""
+    from fdbpl.pipeline.bench.decode import size_of
+    from fdbpl.pipeline.bench.simple_output import write_simple
+    from fdbpl.pipeline.bench.teacher import TeacherParameters, bench_teacher
+    from fdbpl.pipeline.progress import Ui
+
+    parameters = TeacherParameters(
+        model=model,
+        precision=precision,
+        size=size_of(size),
+        num_images=images,
+        num_seeds=seeds,
+        batch_size=batch,
+        device=device,
+        decoder=decoder,
+        num_rounds=rounds,
+    )
+    with tempfile.TemporaryDirectory(prefix="fdbpl-bench-") as temporary:
+        results = bench_teacher(parameters, Path(temporary), Ui(quiet=json_))
+    if out is not None:
+        write_simple(out, results, value="views_per_s", names=("name",))
+    emit(results, json_, _show_simple)
+
+
+def _show_simple(results: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    from fdbpl.pipeline.bench.simple_output import simple_table
+
+    Console(highlight=False).print(simple_table(results))
+
+
 def _bench(parameters: Any, folder: Path, out: Path | None, *, dry_run: bool, json_: bool) -> None:
     from fdbpl.pipeline.bench.output import write_results
     from fdbpl.pipeline.bench.run import plan_bench, run_bench
@@ -77,11 +155,11 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def _numbers(text: str, flag: str = "--processes") -> tuple[int, ...]:
     try:
         return tuple(map(int, _words(text)))
     except ValueError:
-        raise ValueError(f"--processes: found {text!r}, expected whole numbers separated by commas") from None
+        raise ValueError(f"{flag}: found {text!r}, expected whole numbers separated by commas") from None
 
 
 def _show_plan(plan: dict[str, Any]) -> None:

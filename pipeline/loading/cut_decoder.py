@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fdbpl.pipeline.loading.cuts import Cuts, center_cuts, window_cuts
 from fdbpl.pipeline.loading.image_file import ImageFile, read_image_file
+from fdbpl.pipeline.loading.threads import in_threads
 
 DecodedT = TypeVar("DecodedT")
 
@@ -52,14 +53,17 @@ class CutDecoder(ABC):
 
 
 class OneByOneDecoder(CutDecoder, Generic[DecodedT]):
-    """Decodes one image after the other on the CPU and makes all of its cuts before the next."""
+    """Decodes on the CPU, an image for each of torch's threads at a time, and makes all of its cuts before the next."""
 
     def _cut(self, files: Sequence[ImageFile], cuts: Cuts) -> Tensor:
         crops_BCHW = torch.empty((len(cuts), 3, cuts.size, cuts.size), dtype=torch.uint8)
-        for position, file in enumerate(files):
-            decoded = self._decode(file)
+
+        def cut_all_of(position: int) -> None:
+            decoded = self._decode(files[position])
             for b in np.flatnonzero(cuts.image_B == position).tolist():
                 crops_BCHW[b] = self._cut_one(decoded, cuts, b)
+
+        in_threads(cut_all_of, range(len(files)))
         return crops_BCHW.to(self.device)
 
     @abstractmethod
@@ -80,4 +84,4 @@ def check_decoded_size(file: ImageFile, height: int, width: int) -> None:
 
 
 def _read_all(paths: Sequence[Path]) -> list[ImageFile]:
-    return [read_image_file(Path(path), index) for index, path in enumerate(paths)]
+    return in_threads(lambda index: read_image_file(Path(paths[index]), index), range(len(paths)))

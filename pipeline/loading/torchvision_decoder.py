@@ -1,15 +1,14 @@
 """torchvision: libjpeg-turbo and torch's uint8 resize, the fastest way on a CPU.
 
-Runs on one core a call; both operations release the interpreter's lock, so that threads may share the work.
+Both release the interpreter's lock, so that threads share the work.
 """
 
 import numpy as np
 import torch
 import torchvision
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torchvision.io import ImageReadMode, decode_image
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional
 
 from fdbpl.pipeline.loading.cut_decoder import OneByOneDecoder, check_decoded_size
 from fdbpl.pipeline.loading.cuts import Cuts
@@ -33,12 +32,12 @@ class TorchvisionDecoder(OneByOneDecoder[Tensor]):
     def _cut_one(self, decoded: Tensor, cuts: Cuts, b: int) -> Tensor:
         top, left, height, width = cuts.boxes_B4[b].tolist()
         corner_top, corner_left = cuts.corners_B2[b].tolist()
-        window_CHW: Tensor = functional.resize(
-            decoded[:, top : top + height, left : left + width],
+        window_CHW: Tensor = interpolate(
+            decoded[None, :, top : top + height, left : left + width],
             cuts.resized_B2[b].tolist(),
-            interpolation=InterpolationMode.BICUBIC,
+            mode="bicubic",
             antialias=True,
-        )
+        )[0]
         window_CHW = window_CHW[:, corner_top : corner_top + cuts.size, corner_left : corner_left + cuts.size]
         return window_CHW.flip(-1) if cuts.flips_B[b] else window_CHW
 

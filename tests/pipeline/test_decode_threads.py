@@ -1,0 +1,57 @@
+"""Decoders share their work among torch's threads, and give the same crops however many there are."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fdbpl.pipeline.bench.decode import make_images
+from fdbpl.pipeline.loading.decoder import UnreadableImage, make_decoder
+from fdbpl.pipeline.loading.threads import in_threads
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", ["torchvision", "pillow"])
+def test_any_number_of_threads_gives_the_same_crops(name: str, tmp_path: Path, threads: None) -> None:
+    paths = make_images(tmp_path, (90, 70), 9)
+    image_B = np.array([0, 8, 3, 3, 5, 1, 0])
+    boxes_B4 = np.tile((4, 5, 40, 50), (7, 1))
+    flips_B = np.arange(7) % 2 == 0
+    found = []
+    for count in (1, 2, 5):
+        torch.set_num_threads(count)
+        found.append(make_decoder(name).windows(paths, image_B, boxes_B4, flips_B, 32))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+def test_the_first_bad_file_is_the_one_that_is_named(tmp_path: Path, threads: None) -> None:
+    torch.set_num_threads(3)
+    paths = make_images(tmp_path, (90, 70), 8)
+    for number in (2, 6):
+        paths[number].write_bytes(paths[number].read_bytes()[:400])
+    with pytest.raises(UnreadableImage) as caught:
+        make_decoder("torchvision").center(paths, 32)
+    assert caught.value.index == 2
+
+
+def test_as_many_threads_work_as_torch_has(threads: None) -> None:
+    torch.set_num_threads(3)
+    together = threading.Barrier(3, timeout=20)
+
+    def work(number: int) -> int:
+        together.wait()
+        return number * number
+
+    assert in_threads(work, range(6)) == [0, 1, 4, 9, 16, 25]
+    torch.set_num_threads(1)
+    assert in_threads(lambda number: threading.current_thread().name, range(2)) == ["MainThread"] * 2
