@@ -34,11 +34,13 @@ def in_threads(work: Callable[[int], DoneT], numbers: Sequence[int]) -> list[Don
                 return
 
     before = torch.get_num_threads()
-    with ThreadPoolExecutor(num_threads, thread_name_prefix="fdbpl-decode") as pool:
-        for future in [pool.submit(run, share) for share in shares]:
-            future.result()
-    # A thread's setting is its own, but becomes the default of those to come.
-    torch.set_num_threads(before)
+    try:
+        with ThreadPoolExecutor(num_threads, thread_name_prefix="fdbpl-decode") as pool:
+            for future in [pool.submit(run, share) for share in shares]:
+                future.result()
+    finally:
+        # A thread's setting is its own, but becomes the default of those to come.
+        torch.set_num_threads(before)
     if errors:
         raise errors[min(errors)]
     return done  # type: ignore[return-value]  # each place is filled where there was no error

@@ -249,7 +249,7 @@ def test_an_image_is_decoded_once_for_all_its_windows(
     paths = sample.paths[:3]
     boxes_B4 = np.tile(np.array([3, 5, 40, 30], dtype=np.int32), (150, 1))
     decoder.windows(paths, np.tile(np.arange(3), 50), boxes_B4, np.zeros(150, np.bool_), 16)
-    assert decoded == [path.stat().st_size for path in paths]
+    assert sorted(decoded) == sorted(path.stat().st_size for path in paths), "in whatever order threads come to them"
 
 
 def test_auto_takes_torchvision_on_the_cpu_and_dali_on_cuda() -> None:
