@@ -14,7 +14,7 @@ from fdbpl.slurm.journal import read_journal
 from fdbpl.slurm.json_files import read_json, write_json
 from fdbpl.slurm.records import TaskRecord, read_record
 
-PACKAGES = ("fdbpl", "torch", "open_clip_torch", "numpy", "zarr", "submitit", "torchvision", "nvidia-dali-cuda120")
+PACKAGES = ("fdbpl", "torch", "open_clip_torch", "numpy", "zarr", "submitit", "torchvision", "nvidia-dali-cuda130")
 
 
 def note_submission(chain: Chain, *, command: str, backend: str) -> None:

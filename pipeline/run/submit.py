@@ -134,7 +134,6 @@ def start_chain(chain: Chain, *, kind: str | None, command: str, target: str | N
 
     chosen, reason = choose_kind(kind or last_submission(chain.folder).get("backend", "auto"))
     _refuse_other_work(chain, chosen)
-    todos = {step.name: chain.todo(step) for step in chain.steps}
     steps = []
     if chosen == "slurm":
         placed = start(chain)
@@ -142,6 +141,7 @@ def start_chain(chain: Chain, *, kind: str | None, command: str, target: str | N
             done = one.todo.total - len(one.todo.missing)
             steps.append(_told(name, len(one.submitted), len(one.attached), done))
     else:
+        todos = {step.name: chain.todo(step) for step in chain.steps}
         is_at_work = local_driver_lives(chain.folder)
         pid = start_in_background(chain, max(step.resources.max_parallel or 1 for step in chain.steps))
         reason = f"{reason}; process {pid}" if pid else reason
