@@ -16,10 +16,11 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from fdbpl.cache_layout.crops import CropPolicy, crop_boxes
-from fdbpl.pipeline.bench.machine import installed, machine
+from fdbpl.pipeline.bench.machine import machine
 from fdbpl.pipeline.bench.turns import take_turns
 from fdbpl.pipeline.loading.decoder import make_decoder
 from fdbpl.pipeline.progress import Ui
+from fdbpl.pipeline.versions import installed
 
 SIDE = 224
 _EPOCHS = 100_000

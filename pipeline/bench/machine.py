@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
-from collections.abc import Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from fdbpl.pipeline.versions import code_revision, installed
 
 
 def machine(versions: Mapping[str, str], folder: Path) -> dict[str, Any]:
@@ -23,14 +23,8 @@ def machine(versions: Mapping[str, str], folder: Path) -> dict[str, Any]:
         "file_system": file_system(folder),
         "python": platform.python_version(),
         "versions": dict(versions),
-        "fdbpl": {"version": _version(), "commit": _commit()},
+        "fdbpl": {"version": installed(["fdbpl"]).get("fdbpl", "unknown"), "commit": code_revision() or "unknown"},
     }
-
-
-def installed(packages: Iterable[str]) -> dict[str, str]:
-    """The versions of those packages that are installed."""
-    found = {package: _version(package) for package in packages}
-    return {package: number for package, number in found.items() if number != "unknown"}
 
 
 def file_system(folder: Path) -> str:
@@ -50,28 +44,3 @@ def _field(path: Path, name: str) -> str:
         if key.strip() == name:
             return value.strip()
     return "unknown"
-
-
-def _version(package: str = "fdbpl") -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
-
-
-def _commit() -> str:
-    """The checkout's commit, with `+` where files are changed; unknown for an installed package."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return "unknown"
-    try:
-        answer = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return answer.stdout.strip()

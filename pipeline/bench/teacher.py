@@ -14,7 +14,7 @@ import torch
 from fdbpl.cache_layout.seal import seal
 from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.bench.decode import make_images
-from fdbpl.pipeline.bench.machine import installed, machine
+from fdbpl.pipeline.bench.machine import machine
 from fdbpl.pipeline.bench.turns import take_turns
 from fdbpl.pipeline.clip.backbone import load_backbone, random_checkpoint
 from fdbpl.pipeline.config import RunConfig
@@ -23,6 +23,7 @@ from fdbpl.pipeline.device import choose_device
 from fdbpl.pipeline.labels_manifest import CAMPAIGN
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.teach import prepare_store, teach_block
+from fdbpl.pipeline.versions import installed
 from fdbpl.pipeline.whole_file import replace_json
 
 FORWARD, PASS = "forward alone", "teacher pass"

@@ -2,13 +2,12 @@
 
 import os
 import platform
-import subprocess
 import time
 from collections import Counter
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from fdbpl.pipeline.versions import code_revision, git_revision, installed
 from fdbpl.slurm.chain import Chain, load_chain
 from fdbpl.slurm.journal import read_journal
 from fdbpl.slurm.json_files import read_json, write_json
@@ -31,8 +30,8 @@ def note_submission(chain: Chain, *, command: str, backend: str) -> None:
             "user": os.environ.get("USER") or str(os.geteuid()),
             "host": platform.node(),
             "python": platform.python_version(),
-            "versions": versions(),
-            "code": git_revision(Path(__file__).parent),
+            "versions": installed(PACKAGES),
+            "code": code_revision(),
             "working_directory": git_revision(Path.cwd()),
         }
     )
@@ -76,25 +75,3 @@ def _step_facts(chain: Chain, step: str) -> dict[str, Any]:
 
 def _seconds(record: TaskRecord) -> float:
     return record.ended - record.started if record.ended and record.started else 0.0
-
-
-def versions() -> dict[str, str]:
-    """The installed versions of what may change a result."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def git_revision(folder: Path) -> str | None:
-    """The commit of the work tree that a folder lies in, with `-dirty` where files differ from it; None outside."""
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    quiet = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=quiet)
-    except (FileNotFoundError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() or None if answer.returncode == 0 else None

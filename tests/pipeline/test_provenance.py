@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from fdbpl.pipeline.run.listing import find_runs, show_runs
-from fdbpl.pipeline.run.provenance import git_revision, last_submission, note_submission, provenance, provenance_file
+from fdbpl.pipeline.run.provenance import last_submission, note_submission, provenance, provenance_file
+from fdbpl.pipeline.versions import code_revision, git_revision
 from fdbpl.slurm.chain import Chain, Step, chain_file
 from fdbpl.slurm.journal import Journal, Submission, write_journal
 from fdbpl.slurm.records import TaskRecord, write_record
@@ -97,6 +98,19 @@ def test_the_commit_and_whether_files_differ_from_it(tmp_path: Path, monkeypatch
     assert git_revision(tmp_path) == f"{commit}-dirty"
     monkeypatch.setenv("PATH", "/nowhere")
     assert git_revision(tmp_path) is None
+
+
+def test_an_installed_package_does_not_name_the_work_tree_around_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / ".venv" / "fdbpl"
+    place.mkdir(parents=True)
+    who = ["-c", "user.name=x", "-c", "user.email=x"]
+    for arguments in (["init", "-q"], [*who, "commit", "-q", "--allow-empty", "-m", "theirs"]):
+        subprocess.run(["git", "-C", str(tmp_path), *arguments], check=True)
+    assert git_revision(place) is not None
+    monkeypatch.setattr("fdbpl.pipeline.versions._ROOT", place)
+    assert code_revision() is None
 
 
 def test_runs_are_found_below_a_folder_the_latest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
