@@ -89,6 +89,7 @@ class LoadingConfig(Section):
     decoder: Literal["auto", "torchvision", "dali", "pillow"] = Field("auto", description="image decoder")
     batch_size: Positive = Field(256, description="crops a forward pass of teacher and feature passes")
     device: str = Field("auto", description="auto (a GPU where there is one), cpu or cuda")
+    compile: bool = Field(False, description="run the image encoders of both passes through torch.compile")
 
 
 class OptimConfig(Section):

@@ -7,7 +7,6 @@ store, cut from the very windows that the teacher saw, and they carry their own 
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,6 +25,7 @@ from fdbpl.pipeline.labels_manifest import library_versions
 from fdbpl.pipeline.loading.decoder import make_decoder
 from fdbpl.pipeline.passes import OnProgress, write_pass
 from fdbpl.pipeline.teach import image_root
+from fdbpl.pipeline.transfer import Arrived, to_host
 from fdbpl.pipeline.windows import Pixels, StoredWindows
 
 
@@ -61,6 +61,7 @@ def prepare_features(store: Store, config: RunConfig, student: StudentConfig) ->
         **backbone.identity(),
         "preprocessing": backbone.preprocessing(),
         "batch_size": config.loading.batch_size,
+        "compiled": config.loading.compile,
         "versions": library_versions(),
     }
     add_campaign(store, campaign, [array], manifest=facts, grid=windows)
@@ -98,7 +99,7 @@ def feature_block(config: RunConfig, campaign: str, block_id: str, on_progress: 
     if block is None:
         return 0
     device = choose_device(config.loading.device)
-    backbone = load_backbone(feature_campaigns(config)[campaign], device)
+    backbone = load_backbone(feature_campaigns(config)[campaign], device, compiled=config.loading.compile)
     _check_same_maker(store, campaign, backbone)
     decoder_name = store.manifest.fields["decoder"]["name"]
     with open_reader(store.path, campaigns=(TEACHER,)) as reader:
@@ -123,14 +124,18 @@ class _Embed:
     def __init__(self, backbone: Backbone, array: str) -> None:
         self._backbone, self._array = backbone, array
 
-    def __call__(self, pixels_BCHW: Tensor) -> dict[str, np.ndarray]:
+    def __call__(self, pixels_BCHW: Tensor) -> Arrived:
         features_BD = self._backbone.encode_pixels(pixels_BCHW)
-        return {self._array: features_BD.to(torch.float16).cpu().numpy()}
+        return to_host({self._array: features_BD.to(torch.float16)})
 
 
 def _check_same_maker(store: Store, campaign: str, backbone: Backbone) -> None:
     """A block is only added by the very weights and libraries that the campaign was made for."""
-    expected = backbone.identity() | {"preprocessing": backbone.preprocessing(), "versions": library_versions()}
+    expected = backbone.identity() | {
+        "preprocessing": backbone.preprocessing(),
+        "compiled": backbone.is_compiled,
+        "versions": library_versions(),
+    }
     found = differences(store.campaign(campaign).manifest, expected)
     if found:
         raise ManifestMismatch(f"{store.path}, {campaign}", found)

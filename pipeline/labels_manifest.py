@@ -62,6 +62,7 @@ def full_manifest(
             "logits": "scale * cosine, less the largest of the view",
             "labels": encodings_written(config),
             "batch_size": config.loading.batch_size,
+            "compiled": config.loading.compile,
             "versions": library_versions(),
         }
     )

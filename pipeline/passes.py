@@ -1,8 +1,9 @@
 """A pass writes one block of a campaign: the views of some images under some crop seeds, through an encoder.
 
-Reading, decoding and cutting go on in another thread while the encoder works (`batches`). Memory is bounded by the
-block's rows plus a few batches of pixels. Every batch that is encoded has the same shape, so that on a CPU a view's row
-is a function of the view and the batch size. Letters: n images and s seeds of the block, B batch.
+Reading, decoding and cutting go on in another thread while the encoder works (`batches`), and the rows of a batch are
+made while the device works on the next. Memory is bounded by the block's rows plus a few batches of pixels. Every batch
+that is encoded has the same shape, so that on a CPU a view's row is a function of the view and the batch size. Letters:
+n images and s seeds of the block, B batch.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +20,8 @@ from fdbpl.pipeline.batches import filled_up, pixel_batches
 from fdbpl.pipeline.windows import Pixels
 
 Rows = Mapping[str, np.ndarray]
-Encode = Callable[[Tensor], Rows]
+# Begins to encode pixels; what it returns waits for the end and gives the rows.
+Encode = Callable[[Tensor], Callable[[], Rows]]
 OnProgress = Callable[[int, int], None]
 
 
@@ -38,7 +40,7 @@ def write_pass(
     """Encode every view of a block and publish its shard files; the number of views.
 
     Args:
-        encode: uint8 pixels [B, 3, size, size] to rows [B, ...] of each array.
+        encode: uint8 pixels [B, 3, size, size] to what gives rows [B, ...] of each array.
         extra_rows: rows [n, s, ...] of arrays that need no pixels (the windows themselves).
         on_progress: called with views done and views in all.
     """
@@ -46,9 +48,11 @@ def write_pass(
     num_views = num_images * num_seeds
     parts: list[Rows] = []
     done = 0
-    for batch in pixel_batches(block, batch_size, lambda views: pixels(*views, size)):
+
+    def take(count: int, finish: Callable[[], Rows]) -> None:
+        nonlocal done
         try:
-            rows = encode(filled_up(batch, batch_size))
+            rows = finish()
         except NotFiniteRow as error:
             image, seed = divmod(min(done + error.row, num_views - 1), num_seeds)
             raise NotFinite(
@@ -56,9 +60,18 @@ def write_pass(
                 f"{store.images.paths[block.images[image]]}, seed {block.seeds[seed]}, expected finite values; nothing "
                 "was written: check the model and the image"
             ) from error
-        parts.append({name: values[: len(batch)] for name, values in rows.items()})
-        done += len(batch)
+        parts.append({name: values[:count] for name, values in rows.items()})
+        done += count
         on_progress(done, num_views)
+
+    running: tuple[int, Callable[[], Rows]] | None = None
+    for batch in pixel_batches(block, batch_size, lambda views: pixels(*views, size)):
+        begun = len(batch), encode(filled_up(batch, batch_size))
+        if running is not None:
+            take(*running)
+        running = begun
+    if running is not None:
+        take(*running)
     all_rows = {
         name: np.concatenate([part[name] for part in parts]).reshape(num_images, num_seeds, *parts[0][name].shape[1:])
         for name in parts[0]

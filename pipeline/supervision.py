@@ -16,6 +16,7 @@ from fdbpl.pipeline.clip.backbone import Backbone
 from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.labels_manifest import CLASS_LIST
 from fdbpl.pipeline.prefetch import prefetch_epoch
+from fdbpl.pipeline.transfer import to_device
 from fdbpl.pipeline.values import Targets, Views
 from fdbpl.pipeline.windows import Pixels
 
@@ -50,7 +51,7 @@ class StoredTeacher:
 
     def targets(self, views: Views) -> Targets:
         logits_BC = self._labels.read(views.image_ids_B.numpy(), views.seeds_B.numpy())
-        return Targets(labels_B=views.labels_B, teacher_logits_BC=torch.from_numpy(logits_BC).to(self._device))
+        return Targets(labels_B=views.labels_B, teacher_logits_BC=to_device(torch.from_numpy(logits_BC), self._device))
 
     def prefetch(self, images_M: np.ndarray, seed: int) -> None:
         prefetch_epoch(self._labels.reader, self._labels.arrays, images_M, seed)

@@ -4,7 +4,7 @@ The store's metadata is made before any task, by one process; then each task wri
 task writes, and a block that exists is not computed again.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +46,7 @@ from fdbpl.pipeline.labels_manifest import (
 )
 from fdbpl.pipeline.loading.decoder import Decoder, make_decoder
 from fdbpl.pipeline.passes import OnProgress, write_pass
+from fdbpl.pipeline.transfer import Arrived, to_host
 from fdbpl.pipeline.windows import ComputedWindows, Pixels
 
 
@@ -150,6 +151,7 @@ def check_maker(store: Store, config: RunConfig) -> None:
         expected |= {
             "decoder": {"name": name, "device": device},
             "batch_size": config.loading.batch_size,
+            "compiled": config.loading.compile,
             "labels": encodings_written(config),
         }
     found = differences(store.manifest, expected)
@@ -164,7 +166,7 @@ def teach_block(config: RunConfig, block_id: str, on_progress: OnProgress) -> in
     if block is None:
         return 0
     device = choose_device(config.loading.device)
-    teacher = load_backbone(config.teacher, device)
+    teacher = load_backbone(config.teacher, device, compiled=config.loading.compile)
     decoder = make_decoder(store.manifest.fields["decoder"]["name"], device=device)
     _check_same_maker(store, config, teacher, decoder)
     windows = ComputedWindows(config.crops.policy(teacher.image_size), store.images)
@@ -196,18 +198,24 @@ class TeacherLabels:
         self._teacher, self._encodings, self._top_k = teacher, encodings, top_k
         self._classifier_CD = torch.tensor(classifier_CD, device=teacher.device)
 
-    def __call__(self, pixels_BCHW: Tensor) -> dict[str, np.ndarray]:
+    def __call__(self, pixels_BCHW: Tensor) -> Arrived:
         embedding_BD = self._teacher.encode_pixels(pixels_BCHW)
+        wanted: dict[str, Tensor] = {}
+        if "embedding" in self._encodings:
+            wanted["embedding"] = embedding_BD
+        if set(self._encodings) != {"embedding"}:
+            wanted["logits"] = self._teacher.logit_scale * embedding_BD @ self._classifier_CD.T
+        arrived = to_host(wanted)
+        return lambda: self._rows(arrived())
+
+    def _rows(self, found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         rows: dict[str, np.ndarray] = {}
         if "embedding" in self._encodings:
-            rows[EMBEDDING] = encode_embedding(embedding_BD.cpu().numpy())
-        if set(self._encodings) == {"embedding"}:
-            return rows
-        logits_BC = (self._teacher.logit_scale * embedding_BD @ self._classifier_CD.T).cpu().numpy()
+            rows[EMBEDDING] = encode_embedding(found["embedding"])
         if "logits" in self._encodings:
-            rows[LOGITS] = encode_logits(logits_BC)
+            rows[LOGITS] = encode_logits(found["logits"])
         if "topk" in self._encodings:
-            rows |= zip(TOPK, encode_topk(logits_BC, self._top_k), strict=True)
+            rows |= zip(TOPK, encode_topk(found["logits"], self._top_k), strict=True)
         return rows
 
 
@@ -222,6 +230,7 @@ def _check_same_maker(store: Store, config: RunConfig, teacher: Backbone, decode
         "preprocessing": teacher.preprocessing(),
         "decoder": decoder_identity(decoder, decoder.device.type),
         "batch_size": config.loading.batch_size,
+        "compiled": teacher.is_compiled,
         "labels": encodings_written(config),
         "versions": library_versions(),
     }

@@ -8,6 +8,7 @@ import torch
 from fdbpl.cache_layout.reader import Reader
 from fdbpl.pipeline.clip.backbone import Backbone
 from fdbpl.pipeline.prefetch import prefetch_epoch
+from fdbpl.pipeline.transfer import to_device
 from fdbpl.pipeline.values import Views
 from fdbpl.pipeline.windows import Pixels
 
@@ -31,8 +32,8 @@ class StoredFeatures:
         return Views(
             image_ids_B=torch.from_numpy(images_B),
             seeds_B=torch.from_numpy(seeds_B),
-            labels_B=torch.from_numpy(labels_B).to(self._device),
-            features_BD=features.to(self._device).to(torch.float32),
+            labels_B=to_device(torch.from_numpy(labels_B), self._device),
+            features_BD=to_device(features, self._device).to(torch.float32),
         )
 
     def prefetch(self, images_M: np.ndarray, seed: int) -> None:
@@ -50,7 +51,7 @@ class LiveFeatures:
         return Views(
             image_ids_B=torch.from_numpy(images_B),
             seeds_B=torch.from_numpy(seeds_B),
-            labels_B=torch.from_numpy(labels_B).to(self._backbone.device),
+            labels_B=to_device(torch.from_numpy(labels_B), self._backbone.device),
             pixels_BCHW=pixels_BCHW,
             features_BD=self._backbone.encode_pixels(pixels_BCHW),
         )

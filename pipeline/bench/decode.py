@@ -18,7 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 from fdbpl.cache_layout.crops import CropPolicy, crop_boxes
 from fdbpl.pipeline.bench.machine import machine
 from fdbpl.pipeline.bench.turns import take_turns
+from fdbpl.pipeline.device import choose_device
 from fdbpl.pipeline.loading.decoder import make_decoder
+from fdbpl.pipeline.loading.threads import in_threads
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.versions import installed
 
@@ -44,6 +46,7 @@ class DecodeParameters:
         backends: of our decoders.
         sizes: (width, height) of the images.
         crops: K, crops of an image.
+        device: auto, cpu or cuda: where our decoders deliver to, and DALI decodes.
         workers: threads of our decoders, and worker processes of the DataLoader.
         num_images: files of each size.
         seconds, num_rounds: of each way.
@@ -52,6 +55,7 @@ class DecodeParameters:
     backends: tuple[str, ...] = ("torchvision", "dali", "pillow")
     sizes: tuple[tuple[int, int], ...] = ((500, 375), (2000, 1500))
     crops: tuple[int, ...] = (1, 16)
+    device: str = "auto"
     workers: int = field(default_factory=torch.get_num_threads)
     num_images: int = 32
     seconds: float = 2.0
@@ -89,8 +93,12 @@ def bench_decode(parameters: DecodeParameters, folder: Path, ui: Ui) -> dict[str
         results = [one for size in parameters.sizes for one in _bench_size(parameters, size, folder, ui)]
     finally:
         torch.set_num_threads(before)
-    packages = ("torch", "torchvision", "pillow", "nvidia-dali-cuda130")
-    return {"machine": machine(installed(packages), folder), "parameters": asdict(parameters), "results": results}
+    versions = installed(("torch", "torchvision", "pillow", "nvidia-dali-cuda130"))
+    return {
+        "machine": machine(versions, folder, choose_device(parameters.device)),
+        "parameters": asdict(parameters),
+        "results": results,
+    }
 
 
 def _bench_size(parameters: DecodeParameters, size: tuple[int, int], folder: Path, ui: Ui) -> Iterator[dict[str, Any]]:
@@ -128,7 +136,7 @@ def _bench_size(parameters: DecodeParameters, size: tuple[int, int], folder: Pat
 def _ways(parameters: DecodeParameters, views: _Views, num_crops: int) -> dict[str, Callable[[], int]]:
     ways: dict[str, Callable[[], int]] = {}
     for backend in parameters.backends:
-        decoder = make_decoder(backend)
+        decoder = make_decoder(backend, choose_device(parameters.device))
         cut = _cutter(decoder, views)
         ways[f"{backend}: once"] = cut
         if num_crops > 1:
@@ -204,14 +212,17 @@ def make_images(folder: Path, size: tuple[int, int], count: int) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{number}.jpg" for number in range(count)]
-    random = np.random.default_rng(0)
     width, height = size
-    for path in paths:
+
+    def write(number: int) -> None:
+        path, random = paths[number], np.random.default_rng(number)
         if not path.exists():
             coarse = Image.fromarray(random.integers(0, 256, (height // 16 + 1, width // 16 + 1, 3), dtype=np.uint8))
             smooth = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC), dtype=np.int16)
             grain = random.integers(-6, 7, (height, width, 1), dtype=np.int16)
             Image.fromarray(np.clip(smooth + grain, 0, 255).astype(np.uint8)).save(path, quality=90)
+
+    in_threads(write, range(count))
     return paths
 
 

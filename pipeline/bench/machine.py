@@ -11,10 +11,15 @@ from typing import Any
 from fdbpl.pipeline.versions import code_revision, installed
 
 
-def machine(versions: Mapping[str, str], folder: Path) -> dict[str, Any]:
+def machine(versions: Mapping[str, str], folder: Path, device: str = "cpu") -> dict[str, Any]:
     """Facts that change a rate, with the versions of the packages that are measured; what cannot be found out is
-    `unknown`."""
+    `unknown`.
+
+    Args:
+        device: cpu or cuda: what models ran on.
+    """
     return {
+        "device": _device_name(device),
         "cpu": _field(Path("/proc/cpuinfo"), "model name"),
         "cores": os.cpu_count(),
         "cores_allowed": len(os.sched_getaffinity(0)),
@@ -36,6 +41,14 @@ def file_system(folder: Path) -> str:
         if folder.resolve().is_relative_to(mount) and len(mount) >= len(place):
             place, kind = mount, found
     return kind
+
+
+def _device_name(device: str) -> str:
+    if device == "cpu":
+        return device
+    import torch  # slow to import, and not needed to measure reading
+
+    return torch.cuda.get_device_name()
 
 
 def _field(path: Path, name: str) -> str:

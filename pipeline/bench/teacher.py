@@ -40,6 +40,7 @@ class TeacherParameters:
         num_images, num_seeds, batch_size: of the pass; all of its views are one block.
         device: auto, cpu or cuda.
         decoder: of the pass.
+        compile: whether both run the model through torch.compile.
         num_rounds: whole passes, and as many views by the forward pass alone.
     """
 
@@ -51,6 +52,7 @@ class TeacherParameters:
     batch_size: int = 64
     device: str = "auto"
     decoder: str = "auto"
+    compile: bool = False
     num_rounds: int = 3
 
 
@@ -63,24 +65,22 @@ def bench_teacher(parameters: TeacherParameters, folder: Path, ui: Ui) -> dict[s
     Raises:
         ValueError: an unknown model, decoder or device.
     """
-    config = _config(parameters, folder)
+    config = bench_config(parameters, folder)
     device = choose_device(parameters.device)
-    teacher = load_backbone(config.teacher, device)
+    teacher = load_backbone(config.teacher, device, compiled=parameters.compile)
     num_views = parameters.num_images * parameters.num_seeds
     batch = torch.randint(0, 256, (parameters.batch_size, 3, teacher.image_size, teacher.image_size)).to(torch.uint8)
     batch = batch.to(device)
 
     def forward() -> int:
-        """As many views as the pass has, and their features on the CPU."""
+        """As many views as the pass has; the last of their features on the CPU, so that all are done."""
         for _ in range(0, num_views, parameters.batch_size):
-            teacher.encode_pixels(batch).cpu()
+            features_BD = teacher.encode_pixels(batch)
+        features_BD.cpu()
         return num_views
 
     def whole_pass() -> int:
-        store = open_store(config.store.path)
-        for block in store.missing_blocks(CAMPAIGN):
-            teach_block(config, block.id, lambda done, total: None)
-        seal(config.store.path, CAMPAIGN)
+        run_pass(config)
         return num_views
 
     def new_store() -> None:
@@ -106,14 +106,21 @@ def bench_teacher(parameters: TeacherParameters, folder: Path, ui: Ui) -> dict[s
     ]
     packages = ("torch", "torchvision", "open_clip_torch", "nvidia-dali-cuda130")
     return {
-        "machine": machine(installed(packages), folder) | {"device": _device_name(device)},
+        "machine": machine(installed(packages), folder, device),
         "parameters": asdict(parameters),
         "results": results,
     }
 
 
-def _config(parameters: TeacherParameters, folder: Path) -> RunConfig:
-    """A run on test images of a few classes, all of whose views are one block."""
+def run_pass(config: RunConfig) -> None:
+    """The whole teacher pass into a store that is prepared."""
+    for block in open_store(config.store.path).missing_blocks(CAMPAIGN):
+        teach_block(config, block.id, lambda done, total: None)
+    seal(config.store.path, CAMPAIGN)
+
+
+def bench_config(parameters: TeacherParameters, folder: Path, **sections: Any) -> RunConfig:
+    """A run on test images of a few classes, all of whose views are one block; with more sections of a config."""
     paths = make_images(folder / "data" / "images", parameters.size, parameters.num_images)
     entries = [[path.name, number % len(CLASSES), CLASSES[number % len(CLASSES)]] for number, path in enumerate(paths)]
     replace_json(folder / "data" / "split.json", {"train": entries, "val": [], "test": entries})
@@ -135,11 +142,9 @@ def _config(parameters: TeacherParameters, folder: Path) -> RunConfig:
             "device": parameters.device,
             "decoder": parameters.decoder,
             "batch_size": parameters.batch_size,
+            "compile": parameters.compile,
         },
         "cluster": {"kind": "local"},
+        **sections,
     }
     return parse_config(values, base=folder, where="bench teacher")
-
-
-def _device_name(device: str) -> str:
-    return torch.cuda.get_device_name() if device == "cuda" else "cpu"

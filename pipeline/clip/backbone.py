@@ -7,10 +7,10 @@ Letters: B batch, C texts, D embedding, H W pixels.
 
 import hashlib
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -34,7 +34,8 @@ class Backbone:
     """A frozen open_clip model on a device.
 
     `module` is the open_clip model, `image_size` the side of its square input in pixels, `mean` and `std` its
-    normalisation, `logit_scale` the factor of its cosines, `weights_digest` a sha256 over names and values.
+    normalisation, `logit_scale` the factor of its cosines, `weights_digest` a sha256 over names and values;
+    `is_compiled` says that `encode_pixels` runs through torch.compile, for batches of one shape.
     """
 
     model: str
@@ -48,6 +49,7 @@ class Backbone:
     std: tuple[float, float, float]
     logit_scale: float
     weights_digest: str
+    is_compiled: bool = False
 
     @property
     def embedding_width(self) -> int:
@@ -57,9 +59,9 @@ class Backbone:
     def encode_pixels(self, pixels_BCHW: Tensor) -> Tensor:
         """Unit image features [B, D] float32 of uint8 pixels [B, 3, H, W] cut at this model's size."""
         pixels = pixels_BCHW.to(self.device, non_blocking=True).to(torch.float32)
-        mean, std = (torch.tensor(v, device=self.device).view(1, 3, 1, 1) for v in (self.mean, self.std))
+        mean, std = self._normalisation
         with self.autocast():
-            features_BD = self.module.encode_image((pixels / 255.0 - mean) / std)
+            features_BD = self._encode_image((pixels / 255.0 - mean) / std)
         return normalize(features_BD.to(torch.float32), dim=-1)
 
     @torch.no_grad()
@@ -68,6 +70,17 @@ class Backbone:
         with self.autocast():
             features_CD = self.module.encode_text(self.tokenizer(list(texts)).to(self.device))
         return normalize(features_CD.to(torch.float32), dim=-1)
+
+    @cached_property
+    def _normalisation(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation [1, 3, 1, 1] on the device: moved once, since each copy is waited for."""
+        mean, std = (torch.tensor(values, device=self.device).view(1, 3, 1, 1) for values in (self.mean, self.std))
+        return mean, std
+
+    @cached_property
+    def _encode_image(self) -> Callable[[Tensor], Tensor]:
+        encode: Callable[[Tensor], Tensor] = self.module.encode_image
+        return torch.compile(encode, dynamic=False) if self.is_compiled else encode
 
     def autocast(self) -> torch.autocast:
         """The arithmetic of `precision`, for whoever runs a part of the module."""
@@ -92,13 +105,19 @@ class Backbone:
         }
 
 
-def load_backbone(config: ModelConfig, device: str = "cpu") -> Backbone:
+def load_backbone(config: ModelConfig, device: str = "cpu", *, compiled: bool = False) -> Backbone:
     """An open_clip model by name, with weights by tag or from a checkpoint file. Loaded once a process.
 
     Raises:
         ValueError: an unknown model or tag, a missing file, or a checkpoint of another model.
     """
-    return _load(config.model, config.pretrained, config.precision, device)
+    backbone = _load(config.model, config.pretrained, config.precision, device)
+    return _compiled(backbone) if compiled else backbone
+
+
+@lru_cache(maxsize=4)
+def _compiled(backbone: Backbone) -> Backbone:
+    return replace(backbone, is_compiled=True)
 
 
 @lru_cache(maxsize=4)
@@ -131,6 +150,12 @@ def _load(model: str, pretrained: str, precision: Precision, device: str) -> Bac
         logit_scale=round(float(module.logit_scale.detach().exp()), 4),
         weights_digest=weights_digest(module),
     )
+
+
+def forget_backbones() -> None:
+    """Let go of the models that were loaded, so that their memory can be used for others."""
+    _compiled.cache_clear()
+    _load.cache_clear()
 
 
 def embedding_width(model: str) -> int:

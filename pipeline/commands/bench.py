@@ -61,6 +61,7 @@ def decode(
     backends: Annotated[str, typer.Option(help="our decoders: torchvision, dali, pillow")] = "torchvision,dali,pillow",
     sizes: Annotated[str, typer.Option(help="width x height of the images")] = "500x375,2000x1500",
     crops: Annotated[str, typer.Option(help="crops of an image")] = "1,16",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     workers: Annotated[int | None, typer.Option(min=1, help="threads, or worker processes (default: cores)")] = None,
     images: Annotated[int, typer.Option(min=1, help="files of each size")] = 32,
     seconds: Annotated[float, typer.Option(help="of each way in each of three rounds")] = 2.0,
@@ -77,6 +78,7 @@ def decode(
         backends=_words(backends),
         sizes=tuple(map(size_of, _words(sizes))),
         crops=_numbers(crops, "--crops"),
+        device=device,
         num_images=images,
         seconds=seconds,
         **({} if workers is None else {"workers": workers}),
@@ -98,6 +100,7 @@ def teacher(
     batch: Annotated[int, typer.Option(min=1, help="crops of a forward pass")] = 64,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     decoder: Annotated[str, typer.Option(help="auto, torchvision, dali or pillow")] = "auto",
+    compile_: Annotated[bool, typer.Option("--compile", help="run the model through torch.compile")] = False,
     rounds: Annotated[int, typer.Option(min=1, help="whole passes")] = 3,
     out: Annotated[Path | None, typer.Option(help="gets results.json, results.csv and rates.svg")] = None,
     json_: Json = False,
@@ -117,6 +120,7 @@ def teacher(
         batch_size=batch,
         device=device,
         decoder=decoder,
+        compile=compile_,
         num_rounds=rounds,
     )
     with tempfile.TemporaryDirectory(prefix="fdbpl-bench-") as temporary:
@@ -124,6 +128,57 @@ def teacher(
     if out is not None:
         write_simple(out, results, value="views_per_s", names=("name",))
     emit(results, json_, _show_simple)
+
+
+@bench_app.command()
+def agreement(
+    backends: Annotated[str, typer.Option(help="decoders to compare with Pillow")] = "torchvision,dali",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda: where they deliver to, and DALI decodes")] = "auto",
+    images: Annotated[int, typer.Option(min=1, help="varied JPEG files, 60 to 3000 pixels a side")] = 500,
+    windows: Annotated[int, typer.Option(min=1, help="windows of each")] = 8,
+    model: Annotated[str, typer.Option(help="open_clip model whose features are compared")] = "ViT-S-32-alt",
+    pretrained: Annotated[str, typer.Option(help="its weights: a tag, or a checkpoint file (default: random)")] = "",
+    json_: Json = False,
+) -> None:
+    """How far each decoder's crops are from Pillow's, in grey levels and in features; exit 1 where one is too far."""
+    from fdbpl.pipeline.bench.agreement import SHIFTED, AgreementParameters, bench_agreement
+    from fdbpl.pipeline.progress import Ui
+
+    parameters = AgreementParameters(
+        backends=_words(backends),
+        device=device,
+        num_images=images,
+        num_windows=windows,
+        model=model,
+        pretrained=pretrained,
+    )
+    with tempfile.TemporaryDirectory(prefix="fdbpl-bench-") as temporary:
+        results = bench_agreement(parameters, Path(temporary), Ui(quiet=json_))
+    emit(results, json_, _show_simple)
+    # The shifted windows are the proof that the comparison notices a wrong one.
+    if any(row["agrees"] == (row["backend"] == SHIFTED) for row in results["results"]):
+        raise typer.Exit(FOUND_SOMETHING)
+
+
+@bench_app.command()
+def gpu(
+    images: Annotated[int, typer.Option(min=1, help="varied JPEG files that decoders are compared on")] = 500,
+    out: Annotated[Path | None, typer.Option(help="JSON file for the results")] = None,
+    json_: Json = False,
+) -> None:
+    """What a CUDA device must show: agreement, exact replay, loops without waiting, the pass's share of the forward
+    pass, memory; exit 1 where a check fails."""
+    from fdbpl.pipeline.bench.gpu_check import GpuParameters, bench_gpu
+    from fdbpl.pipeline.progress import Ui
+    from fdbpl.pipeline.whole_file import replace_json
+
+    with tempfile.TemporaryDirectory(prefix="fdbpl-bench-") as temporary:
+        results = bench_gpu(GpuParameters(num_images=images), Path(temporary), Ui(quiet=json_))
+    if out is not None:
+        replace_json(out, results)
+    emit(results, json_, _show_simple)
+    if not all(row["passed"] for row in results["results"]):
+        raise typer.Exit(FOUND_SOMETHING)
 
 
 def _show_simple(results: dict[str, Any]) -> None:

@@ -31,6 +31,7 @@ class CutDecoder(ABC):
     def __init__(self, device: torch.device, reason: str) -> None:
         self.device = device
         self.reason = reason
+        self._stream: torch.cuda.Stream | None = None
 
     def windows(
         self,
@@ -41,11 +42,25 @@ class CutDecoder(ABC):
         size: int,
     ) -> Tensor:
         files = _read_all(paths)
-        return self._cut(files, window_cuts(files, image_B, boxes_B4, flips_B, size))
+        return self._deliver(files, window_cuts(files, image_B, boxes_B4, flips_B, size))
 
     def center(self, paths: Sequence[Path], size: int) -> Tensor:
         files = _read_all(paths)
-        return self._cut(files, center_cuts(files, size))
+        return self._deliver(files, center_cuts(files, size))
+
+    def _deliver(self, files: Sequence[ImageFile], cuts: Cuts) -> Tensor:
+        """Cut on a CUDA stream of our own: on the caller's, copies would queue behind its model. Returns when done."""
+        if self.device.type != "cuda":
+            return self._cut(files, cuts)
+        caller = torch.cuda.current_stream(self.device)
+        if self._stream is None:
+            self._stream = torch.cuda.Stream(self.device)
+        with torch.cuda.stream(self._stream):
+            crops_BCHW = self._cut(files, cuts)
+        self._stream.synchronize()
+        # Else the memory could be given to a later call while the caller's queued work still reads it.
+        crops_BCHW.record_stream(caller)
+        return crops_BCHW
 
     @abstractmethod
     def _cut(self, files: Sequence[ImageFile], cuts: Cuts) -> Tensor:
@@ -56,7 +71,9 @@ class OneByOneDecoder(CutDecoder, Generic[DecodedT]):
     """Decodes on the CPU, an image for each of torch's threads at a time, and makes all of its cuts before the next."""
 
     def _cut(self, files: Sequence[ImageFile], cuts: Cuts) -> Tensor:
-        crops_BCHW = torch.empty((len(cuts), 3, cuts.size, cuts.size), dtype=torch.uint8)
+        # Pinned memory is copied without holding up the host.
+        is_cuda = self.device.type == "cuda"
+        crops_BCHW = torch.empty((len(cuts), 3, cuts.size, cuts.size), dtype=torch.uint8, pin_memory=is_cuda)
 
         def cut_all_of(position: int) -> None:
             decoded = self._decode(files[position])
@@ -64,7 +81,7 @@ class OneByOneDecoder(CutDecoder, Generic[DecodedT]):
                 crops_BCHW[b] = self._cut_one(decoded, cuts, b)
 
         in_threads(cut_all_of, range(len(files)))
-        return crops_BCHW.to(self.device)
+        return crops_BCHW.to(self.device, non_blocking=True)
 
     @abstractmethod
     def _decode(self, file: ImageFile) -> DecodedT:

@@ -52,7 +52,10 @@ class DaliDecoder(CutDecoder):
             images = {file.index: image for file, image in zip(batch, self._decode(batch), strict=True)}
             for rows in _batches(np.flatnonzero(np.isin(cuts.image_B, list(images))).tolist()):
                 chosen = [images[int(cuts.image_B[b])] for b in rows]
-                crops_BCHW[rows] = self._cut_batch(chosen, cuts, rows)
+                # Rows in a row are copied as a slice: an index would have to travel to the device first.
+                first, last = rows[0], rows[-1]
+                place = slice(first, last + 1) if last - first + 1 == len(rows) else rows
+                crops_BCHW[place] = self._cut_batch(chosen, cuts, rows)
                 if self.device.type == "cuda":
                     # DALI takes its buffers back at the next run, whatever torch still has queued on them.
                     torch.cuda.current_stream(self.device).synchronize()

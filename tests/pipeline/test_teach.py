@@ -27,7 +27,7 @@ def test_rows_are_unit_embeddings_and_logits_less_their_largest(shared: Path) ->
     )
     classifier = torch.nn.functional.normalize(torch.randn(32, 64, generator=torch.Generator().manual_seed(0)), dim=-1)
     pixels = torch.randint(0, 256, (64, 3, 48, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    rows = TeacherLabels(teacher, classifier.numpy(), ("embedding", "logits"), 0)(pixels)
+    rows = TeacherLabels(teacher, classifier.numpy(), ("embedding", "logits"), 0)(pixels)()
     assert sorted(rows) == ["teacher/embedding", "teacher/logits"]
     embedding = teacher.encode_pixels(pixels)
     assert rows["teacher/embedding"].dtype == rows["teacher/logits"].dtype == np.float16

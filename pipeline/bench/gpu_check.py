@@ -1,0 +1,206 @@
+"""`fdbpl bench gpu`: what a CUDA device must show before its labels are trusted and its speed is believed.
+
+Agreement of crops decoded there with Pillow's, exact replay, no waiting in the loops, the teacher pass beside its
+forward pass, and memory. Each check has what was found, a bound where there is one, and whether it passed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fdbpl.cache_layout.reader import open_reader
+from fdbpl.cache_layout.seal import seal
+from fdbpl.cache_layout.store import open_store
+from fdbpl.pipeline.bench import agreement
+from fdbpl.pipeline.bench.agreement import AgreementParameters, bench_agreement
+from fdbpl.pipeline.bench.machine import machine
+from fdbpl.pipeline.bench.syncs import find_syncs
+from fdbpl.pipeline.bench.teacher import PASS, TeacherParameters, bench_config, bench_teacher, run_pass
+from fdbpl.pipeline.bench.varied_images import make_varied_images
+from fdbpl.pipeline.clip.backbone import forget_backbones, load_backbone, random_checkpoint
+from fdbpl.pipeline.data import load_data
+from fdbpl.pipeline.device import choose_device
+from fdbpl.pipeline.features import begin_features, feature_block
+from fdbpl.pipeline.loading.decoder import make_decoder
+from fdbpl.pipeline.optim import make_optimizer
+from fdbpl.pipeline.progress import Ui
+from fdbpl.pipeline.student_run import gather
+from fdbpl.pipeline.students import student_plans
+from fdbpl.pipeline.teach import TeacherLabels, prepare_store
+from fdbpl.pipeline.train import step
+from fdbpl.pipeline.versions import installed
+
+MIN_SHARE = 0.9
+Check = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuParameters:
+    """What is checked.
+
+    Attributes:
+        device: cuda; or cpu, to try the checks themselves where there is no GPU.
+        num_images: varied files that decoders are compared on.
+        teachers: (model, precision, compile) whose pass is measured.
+        pass_images, seeds, batch_size: of these passes.
+    """
+
+    device: str = "cuda"
+    num_images: int = 500
+    teachers: tuple[tuple[str, str, bool], ...] = (
+        ("ViT-B-32", "fp32", False),
+        ("ViT-B-32", "bf16", False),
+        ("ViT-L-14", "bf16", False),
+        ("ViT-L-14", "bf16", True),
+    )
+    pass_images: int = 512
+    seeds: int = 16
+    batch_size: int = 256
+    decoders: tuple[str, ...] = field(default=("dali", "torchvision"))
+
+
+def bench_gpu(parameters: GpuParameters, folder: Path, ui: Ui) -> dict[str, Any]:
+    """Run all checks; test data are put into `folder`.
+
+    Returns:
+        machine, parameters, results: a list of {check, found, bound, passed}; the bound is None where a figure is only
+        told.
+
+    Raises:
+        ValueError: no usable GPU here.
+    """
+    choose_device(parameters.device)
+    results: list[Check] = []
+    for checks in (_agreement, _replay, _training_waits, _passes):
+        for one in checks(parameters, folder, ui):
+            results.append(one)
+            ui.say(f"{'passed' if one['passed'] else 'FAILED'}  {one['check']}: {one['found']}")
+    versions = installed(("torch", "torchvision", "triton", "open_clip_torch", "pillow", "nvidia-dali-cuda130"))
+    return {
+        "machine": machine(versions, folder, parameters.device),
+        "parameters": asdict(parameters),
+        "results": results,
+    }
+
+
+def _check(name: str, found: Any, bound: str | None = None, passed: bool = True) -> Check:
+    return {"check": name, "found": found, "bound": bound, "passed": passed}
+
+
+def _agreement(parameters: GpuParameters, folder: Path, ui: Ui) -> Iterator[Check]:
+    compared = bench_agreement(
+        AgreementParameters(backends=parameters.decoders, device=parameters.device, num_images=parameters.num_images),
+        folder,
+        ui,
+    )
+    for row in compared["results"]:
+        for key, bound in (
+            ("largest_mean_difference", agreement.MAX_MEAN),
+            ("largest_difference", agreement.MAX_LARGEST),
+            ("largest_feature_difference", agreement.MAX_FEATURE),
+        ):
+            name = f"{row['backend']} against pillow, {row['crops']} crops: {key.replace('_', ' ')}"
+            if row["backend"] == agreement.SHIFTED:
+                yield _check(name, row[key], f"above {bound}", row[key] > bound)
+            else:
+                yield _check(name, row[key], f"at most {bound}", row[key] <= bound)
+
+
+def _replay(parameters: GpuParameters, folder: Path, ui: Ui) -> Iterator[Check]:
+    """The same views as K crops of each image, and one at a time in another order, as students ask for them."""
+    images = make_varied_images(folder / "varied", parameters.num_images, 8).part(range(32))
+    order = np.random.default_rng(1).permutation(len(images.image_B))
+    for name in parameters.decoders:
+        decoder = make_decoder(name, parameters.device)
+        together = decoder.windows(images.paths, images.image_B, images.boxes_B4, images.flips_B, 224)
+        different = 0
+        for start in range(0, len(order), 24):
+            b = order[start : start + 24]
+            files = [images.paths[image] for image in images.image_B[b]]
+            alone = decoder.windows(files, np.arange(len(b)), images.boxes_B4[b], images.flips_B[b], 224)
+            different += int((alone != together[torch.from_numpy(b).to(alone.device)]).sum())
+        yield _check(f"{name}: values that a crop has otherwise in another batch", different, "0", different == 0)
+
+
+def _training_waits(parameters: GpuParameters, folder: Path, ui: Ui) -> Iterator[Check]:
+    """Students on stored labels and features, and the teacher's own loop."""
+    weights = str(random_checkpoint("ViT-B-32", folder / "waits" / "student.safetensors"))
+    student = {
+        "model": "ViT-B-32",
+        "pretrained": weights,
+        "objective": ["kdpl", "fdbpl"],
+        "classes": "all",
+        "shots": 0,
+        "seeds": 1,
+    }
+    small = TeacherParameters(model="ViT-B-32", num_images=64, num_seeds=2, batch_size=32, device=parameters.device)
+    config = bench_config(small, folder / "waits", student=[student])
+    prepare_store(config)
+    run_pass(config)
+    for campaign in begin_features(config):
+        for block in open_store(config.store.path).missing_blocks(campaign):
+            feature_block(config, campaign, block.id, lambda done, total: None)
+        seal(config.store.path, campaign)
+    data = load_data(config.data)
+    with open_reader(config.store.path) as reader:
+        for plan in student_plans(config):
+            ingredients = gather(config, plan, data, reader)
+            optimizer = make_optimizer(plan.config.optim, ingredients.learner.prompts().values())
+            batch, seeds = np.arange(32), np.zeros(32, dtype=np.int64)
+            for _ in range(3):
+                step(ingredients, optimizer, batch, seeds)
+            waits = find_syncs(lambda: step(ingredients, optimizer, batch, seeds), parameters.device)  # noqa: B023 - called at once
+            objective = plan.objective
+            yield _check(f"{objective}: waits in a training step", _places(waits), "none", not waits)
+    teacher = load_backbone(config.teacher, parameters.device)
+    encode = TeacherLabels(teacher, np.zeros((4, teacher.embedding_width), np.float32), ("embedding", "logits"), 0)
+    shape = (32, 3, teacher.image_size, teacher.image_size)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=parameters.device)
+    encode(pixels)()
+    waits = find_syncs(lambda: encode(pixels), parameters.device)
+    yield _check("teacher pass: waits in beginning a batch", _places(waits), "none", not waits)
+
+
+def _places(waits: list[str]) -> str:
+    return ", ".join(sorted(set(waits))) or "none"
+
+
+def _passes(parameters: GpuParameters, folder: Path, ui: Ui) -> Iterator[Check]:
+    for model, precision, is_compiled in parameters.teachers:
+        for decoder in parameters.decoders:
+            if decoder != parameters.decoders[0] and (is_compiled or precision == "fp32"):
+                continue
+            forget_backbones()
+            if parameters.device == "cuda":
+                torch.cuda.empty_cache()
+                torch.cuda.reset_peak_memory_stats()
+            measured = bench_teacher(
+                TeacherParameters(
+                    model=model,
+                    precision=precision,
+                    compile=is_compiled,
+                    num_images=parameters.pass_images,
+                    num_seeds=parameters.seeds,
+                    batch_size=parameters.batch_size,
+                    device=parameters.device,
+                    decoder=decoder,
+                ),
+                folder / model,
+                ui,
+            )
+            (row,) = [one for one in measured["results"] if one["name"] == PASS]
+            title = f"{model} {precision}{' compiled' if is_compiled else ''}, {decoder}, batches of "
+            title += str(parameters.batch_size)
+            share = row["share_of_forward"]
+            yield _check(f"{title}: teacher pass, views/s", row["views_per_s"])
+            yield _check(f"{title}: share of the forward pass", share, f"at least {MIN_SHARE}", share >= MIN_SHARE)
+            if parameters.device == "cuda":
+                peak = torch.cuda.max_memory_allocated() / 2**30
+                yield _check(f"{title}: peak of torch's memory, GiB", round(peak, 2))
+                free, total = torch.cuda.mem_get_info()
+                # DALI's memory is not torch's.
+                yield _check(f"{title}: memory in use on the device, GiB", round((total - free) / 2**30, 2))
