@@ -28,6 +28,9 @@ class PillowDecoder(OneByOneDecoder[Image.Image]):
         corner_top, corner_left = cuts.corners_B2[b].tolist()
         # Cropped first: with `resize(box=...)` the filter would see pixels beyond the window.
         window = decoded.crop((left, top, left + width, top + height))
+        # Rows first: left to itself, Pillow takes the columns of tall windows first from version 13 on, and rounds
+        # otherwise.
+        window = window.resize((resized_width, height), Image.Resampling.BICUBIC)
         window = window.resize((resized_width, resized_height), Image.Resampling.BICUBIC)
         window = window.crop((corner_left, corner_top, corner_left + cuts.size, corner_top + cuts.size))
         if cuts.flips_B[b]:
