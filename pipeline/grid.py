@@ -31,4 +31,4 @@ def grown_grid(store: Store, config: RunConfig, num_new: int) -> BlockGrid:
         ValueError: seeds that would change a block that is written already.
     """
     grid = store.campaign(CAMPAIGN).grid
-    return grid.grown(num_seeds=max(grid.num_seeds, config.crops.seeds), new_images=num_new)
+    return grid.grown(num_seeds=max(grid.num_seeds, config.crops.seeds), new_images=num_new or None)

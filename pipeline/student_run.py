@@ -17,13 +17,13 @@ from fdbpl.pipeline.clip.backbone import Backbone, load_backbone
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import TrainingSet, load_data, training_set
 from fdbpl.pipeline.datasets.data_set import DataSet
-from fdbpl.pipeline.datasets.scan import UnreadableImages, scan_images
+from fdbpl.pipeline.datasets.scan import scan_images
 from fdbpl.pipeline.device import choose_device, decoder_name
 from fdbpl.pipeline.feature_names import feature_array
 from fdbpl.pipeline.features import check_stored_features
 from fdbpl.pipeline.labels_manifest import CAMPAIGN as TEACHER
 from fdbpl.pipeline.labels_manifest import expected_fields
-from fdbpl.pipeline.loading.decoder import UnreadableImage, make_decoder
+from fdbpl.pipeline.loading.decoder import UnreadableImage, UnreadableImages, make_decoder
 from fdbpl.pipeline.run_folder import RunFolder, StudentFolder
 from fdbpl.pipeline.staged_store import store_to_read
 from fdbpl.pipeline.student_record import finished_record, identity_digest, student_identity
@@ -200,7 +200,7 @@ def _pixels(
         images = scan_images(data.root, paths, training.labels_M.tolist())
     except UnreadableImages as error:
         bad = [UnreadableImage(int(numbers_M[one.index]), one.path, one.reason) for one in error.images]
-        raise UnreadableImages(bad, error.num_scanned) from error
+        raise UnreadableImages(bad, error.num_images) from error
     windows = ComputedWindows(config.crops.policy(1), images)
     decoder = make_decoder(decoder_name(config), device=device)
     renumbered = replace(training, image_ids_M=np.arange(len(training)))

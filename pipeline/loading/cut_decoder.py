@@ -2,11 +2,12 @@
 
 A backend says only how it carries out cuts. The files of a call are held in memory as they are on disk,
 beside the result; of decoded images there is one at a time (`OneByOneDecoder`) or a fixed batch (DALI),
-whatever the number of crops: so callers bound the memory by the number of paths of a call.
+whatever the number of crops: so callers bound the memory by the number of paths of a call. A call that meets a bad
+file looks at all of its files again, one by one, to name every bad one.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fdbpl.pipeline.loading.cuts import Cuts, center_cuts, window_cuts
+from fdbpl.pipeline.loading.decoder import UnreadableImage, UnreadableImages
 from fdbpl.pipeline.loading.image_file import ImageFile, read_image_file
 from fdbpl.pipeline.loading.threads import in_threads
 
@@ -40,12 +42,30 @@ class CutDecoder(ABC):
         flips_B: NDArray[np.bool_],
         size: int,
     ) -> Tensor:
-        files = _read_all(paths)
-        return self._cut(files, window_cuts(files, image_B, boxes_B4, flips_B, size))
+        return self._naming_all_bad(paths, lambda files: window_cuts(files, image_B, boxes_B4, flips_B, size))
 
     def center(self, paths: Sequence[Path], size: int) -> Tensor:
-        files = _read_all(paths)
-        return self._cut(files, center_cuts(files, size))
+        return self._naming_all_bad(paths, lambda files: center_cuts(files, size))
+
+    def unreadable(self, paths: Sequence[Path]) -> list[UnreadableImage]:
+        bad = []
+        for index, path in enumerate(paths):
+            try:
+                self._check(read_image_file(Path(path), index))
+            except UnreadableImage as error:
+                bad.append(error)
+        return bad
+
+    def _naming_all_bad(self, paths: Sequence[Path], describe: Callable[[Sequence[ImageFile]], Cuts]) -> Tensor:
+        try:
+            files = _read_all(paths)
+            return self._cut(files, describe(files))
+        except UnreadableImage as error:
+            raise UnreadableImages(self.unreadable(paths) or [error], len(paths)) from error
+
+    @abstractmethod
+    def _check(self, file: ImageFile) -> None:
+        """Decode one file as `_cut` would; raise UnreadableImage."""
 
     @abstractmethod
     def _cut(self, files: Sequence[ImageFile], cuts: Cuts) -> Tensor:
@@ -65,6 +85,9 @@ class OneByOneDecoder(CutDecoder, Generic[DecodedT]):
 
         in_threads(cut_all_of, range(len(files)))
         return crops_BCHW.to(self.device)
+
+    def _check(self, file: ImageFile) -> None:
+        self._decode(file)
 
     @abstractmethod
     def _decode(self, file: ImageFile) -> DecodedT:

@@ -2,8 +2,8 @@
 
 Two pipelines, fed from here and kept between calls: one decodes a batch of files, the other makes a batch
 of cuts from decoded images, so that K crops share one decode. Only the first can fail on a file, since
-the boxes were checked; its error names no sample, so the files of the batch are then decoded one by one
-to find the culprit. At most `MAX_BATCH` decoded images are held. Whole images are decoded always:
+the boxes were checked; its error names no sample, so the files of the batch are then decoded one by one,
+and what DALI refuses by Pillow, which says what is bad. At most `MAX_BATCH` decoded images are held. Whole images are decoded always:
 decoding only the window is 1.3 times as fast at one window an image, but does not notice that a file is
 cut short below it.
 
@@ -24,7 +24,7 @@ from torch.utils.dlpack import from_dlpack
 
 from fdbpl.pipeline.loading.cut_decoder import CutDecoder, check_decoded_size
 from fdbpl.pipeline.loading.cuts import Cuts
-from fdbpl.pipeline.loading.image_file import ImageFile, decode_with_pillow, explain
+from fdbpl.pipeline.loading.image_file import ImageFile, decode_with_pillow
 
 MAX_BATCH = 64
 
@@ -58,14 +58,16 @@ class DaliDecoder(CutDecoder):
                     torch.cuda.current_stream(self.device).synchronize()
         return crops_BCHW
 
+    def _check(self, file: ImageFile) -> None:
+        self._decode([file])
+
     def _decode(self, files: Sequence[ImageFile]) -> list[Tensor]:
         """Decode a batch to uint8 [H, W, 3] tensors on the device."""
         native = [file for file in files if file.is_native]
         try:
             decoded = iter(self._decode_native(native))
-        except RuntimeError:
-            self._raise_culprit(native)
-            raise
+        except RuntimeError as error:
+            decoded = iter(self._decode_one_by_one(native, error))
         images = [next(decoded) if file.is_native else self._decode_odd(file) for file in files]
         for file, image in zip(files, images, strict=True):
             check_decoded_size(file, image.shape[0], image.shape[1])
@@ -77,12 +79,21 @@ class DaliDecoder(CutDecoder):
         images = self._decoding.run(encoded=[np.frombuffer(file.data, dtype=np.uint8) for file in files])
         return [from_dlpack(images[i]) for i in range(len(files))]
 
-    def _raise_culprit(self, files: Sequence[ImageFile]) -> None:
+    def _decode_one_by_one(self, files: Sequence[ImageFile], error: RuntimeError) -> list[Tensor]:
+        """Decode the files of a batch that failed by `error`; those at fault go through Pillow."""
+        images, faults = [], 0
         for file in files:
             try:
-                self._decode_native([file])
-            except RuntimeError as error:
-                raise explain(file, error) from error
+                # A copy, since the next run takes the buffers back.
+                images.append(self._decode_native([file])[0].clone())
+                if self.device.type == "cuda":
+                    torch.cuda.current_stream(self.device).synchronize()
+            except RuntimeError:
+                faults += 1
+                images.append(self._decode_odd(file))
+        if not faults:
+            raise error
+        return images
 
     def _decode_odd(self, file: ImageFile) -> Tensor:
         return torch.from_numpy(np.array(decode_with_pillow(file))).to(self.device)

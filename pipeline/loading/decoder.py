@@ -19,6 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
+# Of a list in a message: enough for a person, few enough for a record.
+_NUM_SHOWN = 50
+
+
 class UnreadableImage(ValueError):
     """One image that cannot be read: its position in the list that was given, its path, and why."""
 
@@ -30,6 +34,27 @@ class UnreadableImage(ValueError):
 
     def __str__(self) -> str:
         return f"image {self.index} ({self.path}) cannot be read: {self.reason}"
+
+
+class UnreadableImages(ValueError):
+    """Every image of a list that cannot be read, in the list's order, each with index, path and reason."""
+
+    def __init__(
+        self, images: Sequence[UnreadableImage], num_images: int, advice: str = "mend or remove them", more: str = ""
+    ) -> None:
+        """`advice` says what to do, `more` where all of them are listed, for the message shows the first ones only."""
+        super().__init__(images, num_images, advice, more)
+        self.images = tuple(images)
+        self.num_images = num_images
+        self.advice = advice
+        self.more = more
+
+    def __str__(self) -> str:
+        lines = [str(image) for image in self.images[:_NUM_SHOWN]]
+        if len(self.images) > _NUM_SHOWN:
+            lines.append(f"... and {len(self.images) - _NUM_SHOWN} more{self.more}")
+        heading = f"{len(self.images)} of {self.num_images} images cannot be read; {self.advice}:"
+        return "\n  ".join([heading, *lines])
 
 
 class Decoder(Protocol):
@@ -68,7 +93,7 @@ class Decoder(Protocol):
             uint8 [B, 3, size, size] on `device`, RGB.
 
         Raises:
-            UnreadableImage: A file cannot be read.
+            UnreadableImages: Files cannot be read; all of the call are listed.
             ValueError: A window does not lie in its image, or the arguments do not fit one another.
         """
 
@@ -82,8 +107,11 @@ class Decoder(Protocol):
             uint8 [len(paths), 3, size, size] on `device`, RGB.
 
         Raises:
-            UnreadableImage: A file cannot be read.
+            UnreadableImages: Files cannot be read; all of the call are listed.
         """
+
+    def unreadable(self, paths: Sequence[Path]) -> list[UnreadableImage]:
+        """Each of the files that cannot be read: all are decoded, one by one."""
 
 
 def make_decoder(name: str = "auto", device: torch.device | str = "cpu") -> Decoder:

@@ -12,7 +12,7 @@ from torchvision.io import ImageReadMode, decode_image
 
 from fdbpl.pipeline.loading.cut_decoder import OneByOneDecoder, check_decoded_size
 from fdbpl.pipeline.loading.cuts import Cuts
-from fdbpl.pipeline.loading.image_file import ImageFile, decode_with_pillow, explain
+from fdbpl.pipeline.loading.image_file import ImageFile, decode_with_pillow
 
 
 class TorchvisionDecoder(OneByOneDecoder[Tensor]):
@@ -22,10 +22,7 @@ class TorchvisionDecoder(OneByOneDecoder[Tensor]):
     version = torchvision.__version__
 
     def _decode(self, file: ImageFile) -> Tensor:
-        if file.is_native:
-            pixels_CHW = _decode_native(file)
-        else:
-            pixels_CHW = torch.from_numpy(np.array(decode_with_pillow(file))).permute(2, 0, 1)
+        pixels_CHW = _decode_native(file) if file.is_native else _decode_with_pillow(file)
         check_decoded_size(file, pixels_CHW.shape[1], pixels_CHW.shape[2])
         return pixels_CHW
 
@@ -47,6 +44,10 @@ def _decode_native(file: ImageFile) -> Tensor:
     encoded = torch.frombuffer(bytearray(file.data), dtype=torch.uint8)
     try:
         pixels_CHW: Tensor = decode_image(encoded, mode=ImageReadMode.RGB, apply_exif_orientation=False)
-    except RuntimeError as error:
-        raise explain(file, error) from error
+    except RuntimeError:
+        return _decode_with_pillow(file)
     return pixels_CHW
+
+
+def _decode_with_pillow(file: ImageFile) -> Tensor:
+    return torch.from_numpy(np.array(decode_with_pillow(file))).permute(2, 0, 1)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fdbpl.pipeline.datasets.scan import UnreadableImages, scan_images
+from fdbpl.pipeline.datasets.scan import scan_images
+from fdbpl.pipeline.loading.decoder import UnreadableImages
 
 
 def write_images(folder: Path, count: int) -> list[str]:
@@ -55,9 +56,9 @@ def test_every_bad_file_is_listed(tmp_path: Path) -> None:
 
 
 def test_a_long_list_of_bad_files_is_cut_in_the_message_only(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableImages, match=r"(?s)30 of 30 .*\.\.\. and 10 more$") as caught:
-        scan_images(tmp_path, [f"{number}.jpg" for number in range(30)], [0] * 30)
-    assert [bad.index for bad in caught.value.images] == list(range(30))
+    with pytest.raises(UnreadableImages, match=r"(?s)60 of 60 .*\.\.\. and 10 more$") as caught:
+        scan_images(tmp_path, [f"{number}.jpg" for number in range(60)], [0] * 60)
+    assert [bad.index for bad in caught.value.images] == list(range(60))
 
 
 def test_progress_is_told_up_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
