@@ -64,7 +64,9 @@ class BlockGrid:
         for name, value in numbers.items():
             least = 0 if name.startswith("image_counts") and name != "image_counts[0]" else 1
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name}: found {value!r}, expected {'a positive integer' if least else 'an integer from 0 on'}")
+                raise ValueError(
+                    f"{name}: found {value!r}, expected {'a positive integer' if least else 'an integer from 0 on'}"
+                )
         if not self.image_counts:
             raise ValueError("image_counts: found no part, expected at least one")
 

@@ -88,17 +88,24 @@ def read_images(store: Path, folder: str, digest: str) -> ImageIndex:
             sizes_N2=tables["size"],
             digests_N32=tables["digest"],
             labels_N=tables["label"],
-            excluded=_read_excluded(store / folder),
+            excluded=_excluded_of(store / folder),
         )
-    except (ValueError, TypeError, CacheError) as error:
+    except (ValueError, TypeError, AttributeError, CacheError) as error:
         raise DamagedFile(str(store), [f"{folder}: {error}"]) from error
     if images.digest != digest:
         raise DamagedFile(str(store), [f"{folder}: found digest {images.digest}, expected {digest}"])
     return images
 
 
-def _read_excluded(folder: Path) -> tuple[tuple[str, str], ...]:
-    """The (path, reason) of a part's excluded files; stores that were made without a group's file have none."""
+def read_excluded(store: Path, number: int) -> tuple[tuple[str, str], ...]:
+    """The (path, reason) of a part's excluded files, not compared with its digest. DamagedFile where it is no list."""
+    try:
+        return _excluded_of(store / "images" / str(number))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DamagedFile(str(store), [f"images/{number}/{METADATA}: found no list of excluded files"]) from error
+
+
+def _excluded_of(folder: Path) -> tuple[tuple[str, str], ...]:
     try:
         fields = read_attributes(folder).get(IMAGES, {})
     except FileNotFoundError:

@@ -64,18 +64,18 @@ class Pixels:
         self._checked_N = np.asarray(images.digests_N32.any(axis=1) == 0)
 
     def __call__(self, images_B: np.ndarray, seeds_B: np.ndarray, size: int) -> Tensor:
-        """Raises UnreadableImages, with every bad one of the call by its number in the data set; files that have changed
-        since the index was made are bad too."""
+        """Raises UnreadableImages, with every bad one of the call by its number in the data set; files that have
+        changed since the index was made are bad too."""
         boxes_B4, flips_B = self._windows(images_B, seeds_B)
         unique_U, image_B = np.unique(images_B, return_inverse=True)
         files = [self._root / self._images.paths[image] for image in unique_U]
         try:
             crops_BCHW = self._decoder.windows(files, image_B, boxes_B4, flips_B, size)
         except UnreadableImages as error:
-            raise self._all_bad(unique_U, files, error.images) from error
+            raise self._all_bad(unique_U, files, error.images, is_decoded=False) from error
         except ValueError as error:
             # A window outside its image: a file that was replaced by a smaller one has no place for it.
-            bad = self._all_bad(unique_U, files, self._decoder.unreadable(files))
+            bad = self._all_bad(unique_U, files, self._decoder.unreadable(files), is_decoded=False)
             if not bad.images:
                 raise
             raise bad from error
@@ -85,7 +85,12 @@ class Pixels:
         return crops_BCHW
 
     def _all_bad(
-        self, unique_U: np.ndarray, files: list[Path], unreadable: Sequence[UnreadableImage], *, is_decoded: bool = False
+        self,
+        unique_U: np.ndarray,
+        files: list[Path],
+        unreadable: Sequence[UnreadableImage],
+        *,
+        is_decoded: bool,
     ) -> UnreadableImages:
         """What cannot be read and, of the others, what is not what it was; the decoder counts within its call, people
         within the data set."""
@@ -125,6 +130,6 @@ class Pixels:
         if (found.height, found.width) == expected:
             return ""
         return (
-            f"found {found.height} high and {found.width} wide, expected {expected[0]} and {expected[1]} as when it was "
-            "first seen: restore it, or make the store anew"
+            f"found {found.height} high and {found.width} wide, expected {expected[0]} and {expected[1]} as when it "
+            "was first seen: restore it, or make the store anew"
         )

@@ -34,7 +34,7 @@ _YOUNGEST_NS = 2_000_000_000
 
 
 class ScanLog:
-    """The entries in a folder, and those that are added; one scan at a time uses an object, several may use a folder."""
+    """The entries in a folder, and those that are added. A scan has its own object; several may share the folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -3,9 +3,9 @@
 Two pipelines, fed from here and kept between calls: one decodes a batch of files, the other makes a batch
 of cuts from decoded images, so that K crops share one decode. Only the first can fail on a file, since
 the boxes were checked; its error names no sample, so the files of the batch are then decoded one by one,
-and what DALI refuses by Pillow, which says what is bad. At most `MAX_BATCH` decoded images are held. Whole images are decoded always:
-decoding only the window is 1.3 times as fast at one window an image, but does not notice that a file is
-cut short below it.
+and what DALI refuses by Pillow, which says what is bad. At most `MAX_BATCH` decoded images are held. Whole
+images are decoded always: decoding only the window is 1.3 times as fast at one window an image, but does not
+notice that a file is cut short below it.
 
 On a CUDA device decoding is `mixed`, with the chroma upsampling of the CPU's decoder; a call returns when
 its crops are complete.

@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-
 # Of a list in a message: enough for a person, few enough for a record.
 _NUM_SHOWN = 50
 

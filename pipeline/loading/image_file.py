@@ -113,4 +113,3 @@ def check_pixels(file: ImageFile) -> None:
             image.load()
     except PILLOW_ERRORS as error:
         raise file.unreadable(error) from error
-

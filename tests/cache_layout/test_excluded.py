@@ -1,4 +1,4 @@
-"""Files that were left out of a store: listed in the part of the image index that was made then, and guarded as it is."""
+"""Files that were left out of a store: listed in the part of the image index that was made then, and guarded by it."""
 
 from __future__ import annotations
 
