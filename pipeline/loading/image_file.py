@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from fdbpl.pipeline.loading.decoder import UnreadableImage
 from fdbpl.pipeline.loading.open_image import check_png, open_image
@@ -78,8 +78,6 @@ def read_image_file(path: Path, index: int) -> ImageFile:
             width, height = image.size
             kind = image.format or "unknown"
         check_png(data)
-    except UnidentifiedImageError as error:
-        raise UnreadableImage(index, path, "not an image of a known kind") from error
     except PILLOW_ERRORS as error:
         raise UnreadableImage(index, path, " ".join(str(error).split()) or type(error).__name__) from error
     is_native = kind == "JPEG" or (kind == "PNG" and data[_PNG_BIT_DEPTH] <= 8)

@@ -47,6 +47,7 @@ def open_image(data: bytes) -> Image.Image:
 def _first_that_fits(data: bytes) -> Image.Image:
     """As `Image.open`: the plugins in Pillow's order, the common ones first, the others where none of these fits."""
     tried: set[str] = set()
+    fault = ""
     for load_plugins in (Image.preinit, Image.init):
         load_plugins()
         for name in [name for name in Image.ID if name not in tried]:
@@ -56,16 +57,15 @@ def _first_that_fits(data: bytes) -> Image.Image:
                 # A string says why a plugin that would fit cannot be used.
                 if accept is None or (accept(data[:16]) and not isinstance(accept(data[:16]), str)):
                     return make(io.BytesIO(data), "")
-            except (SyntaxError, IndexError, TypeError, struct.error):
-                continue
-    raise UnidentifiedImageError("not an image of a known kind")
+            except (SyntaxError, IndexError, TypeError, struct.error) as error:
+                fault = fault or (f" (as {name}: {error})" if accept is not None else "")
+    raise UnidentifiedImageError(f"not an image of a known kind{fault}")
 
 
 def check_png(data: bytes) -> None:
     """Compare the checksums of a PNG's critical chunks, up to its end chunk; about 4 GB/s. Nothing for other kinds.
 
-    Pillow does not look at those of pixel data, torchvision's decoder refuses them, and can end the process on the
-    pixels of a damaged file.
+    Pillow does not look at those of pixel data, while DALI does.
 
     Raises:
         DamagedPng: a wrong checksum, or no end chunk.

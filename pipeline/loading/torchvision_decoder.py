@@ -1,6 +1,7 @@
 """torchvision: libjpeg-turbo and torch's uint8 resize, the fastest way on a CPU.
 
-Both release the interpreter's lock, so that threads share the work.
+Both release the interpreter's lock, so that threads share the work. Only JPEG is decoded by torchvision: its decoder of
+PNG ends the process on some damaged files, where Pillow's gives the same pixels in 1.0 to 1.25 times the time.
 """
 
 import numpy as np
@@ -22,7 +23,7 @@ class TorchvisionDecoder(OneByOneDecoder[Tensor]):
     version = torchvision.__version__
 
     def _decode(self, file: ImageFile) -> Tensor:
-        pixels_CHW = _decode_native(file) if file.is_native else _decode_with_pillow(file)
+        pixels_CHW = _decode_jpeg(file) if file.kind == "JPEG" else _decode_with_pillow(file)
         check_decoded_size(file, pixels_CHW.shape[1], pixels_CHW.shape[2])
         return pixels_CHW
 
@@ -39,12 +40,12 @@ class TorchvisionDecoder(OneByOneDecoder[Tensor]):
         return window_CHW.flip(-1) if cuts.flips_B[b] else window_CHW
 
 
-def _decode_native(file: ImageFile) -> Tensor:
+def _decode_jpeg(file: ImageFile) -> Tensor:
     # A copy, because torch warns of buffers that it could not write to.
     encoded = torch.frombuffer(bytearray(file.data), dtype=torch.uint8)
     try:
         pixels_CHW: Tensor = decode_image(encoded, mode=ImageReadMode.RGB, apply_exif_orientation=False)
-    except RuntimeError:
+    except RuntimeError:  # which of the two is right about a file, Pillow says for all decoders
         return _decode_with_pillow(file)
     return pixels_CHW
 

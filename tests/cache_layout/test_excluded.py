@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from grow_example import fill, whole
 from store_example import arguments, make_images
-from test_grow import fill, whole
 
 from fdbpl.cache_layout.blocks import BlockGrid
 from fdbpl.cache_layout.create import create_store
