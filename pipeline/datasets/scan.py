@@ -160,7 +160,7 @@ def _say_what_is_odd(say: Callable[[str], None], entries_N: Entries, num_known: 
     odd = Counter(entries_N["kind"][(entries_N["is_native"] == 0) & (entries_N["kind"] != b"")].tolist())
     if odd:
         kinds = ", ".join(f"{count} {kind.decode()}" for kind, count in odd.most_common())
-        are = "image is of a kind" if odd.total() == 1 else "images are of kinds"
-        say(f"{odd.total()} of {len(entries_N)} {are} that Pillow decodes in every backend: {kinds}")
+        are = "is of a kind" if odd.total() == 1 else "are of kinds"
+        say(f"{odd.total()} of {len(entries_N)} images {are} that Pillow decodes in every backend: {kinds}")
     if num_bad:
         say(f"{num_bad} of {len(entries_N)} images cannot be read and are left out")
