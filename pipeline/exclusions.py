@@ -31,8 +31,8 @@ def check_excluded(store: Store | Reader, config: RunConfig, data: DataSet) -> N
     """
     if config.data.bad_images == "exclude":
         return
-    wanted = set(data.train.paths)
     excluded = store.excluded if isinstance(store, Store) else store.images.excluded
+    wanted = set(data.train.paths) if excluded else ()
     found = [f"{path}: {reason}" for path, reason in excluded if path in wanted]
     if found:
         shown = "\n  ".join(found[:3] + ([f"... and {len(found) - 3} more"] if len(found) > 3 else []))
@@ -46,6 +46,8 @@ def check_excluded(store: Store | Reader, config: RunConfig, data: DataSet) -> N
 
 def excluded_line(store: Store, data: DataSet) -> str:
     """How many of the training images a store excludes, and where they are listed; "" where it excludes none."""
+    if not store.excluded:
+        return ""
     wanted = {*data.train.paths, *data.excluded.paths}
     count = sum(path in wanted for path, _ in store.excluded)
     if not count:

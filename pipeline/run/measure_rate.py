@@ -8,9 +8,9 @@ from fdbpl.pipeline.clip.backbone import load_backbone
 from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import load_data
+from fdbpl.pipeline.datasets.scan import scan_images
 from fdbpl.pipeline.device import choose_device, decoder_name
 from fdbpl.pipeline.loading.decoder import make_decoder
-from fdbpl.pipeline.scan_run import scan_run
 from fdbpl.pipeline.teach import TeacherLabels
 from fdbpl.pipeline.windows import ComputedWindows, Pixels
 
@@ -33,7 +33,8 @@ def measured_rates(config: RunConfig, seconds: float = SECONDS) -> dict[str, tup
     encode = TeacherLabels(teacher, classifier_CD, config.store.labels, config.store.top_k)
     num_seeds = min(config.crops.seeds, config.store.seeds_per_block)
     num_images = min(len(data.train), max(1, config.loading.batch_size // num_seeds))
-    images = scan_run(config, data.train.paths[:num_images], data.train.labels[:num_images])
+    paths, labels = data.train.paths[:num_images], data.train.labels[:num_images]
+    images = scan_images(data.root, paths, labels, digests=False, bad_images=config.data.bad_images)
     num_images = len(images)
     windows = ComputedWindows(config.crops.policy(teacher.image_size), images)
     pixels = Pixels(make_decoder(decoder_name(config), device=device), data.root, images, windows)
