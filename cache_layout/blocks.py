@@ -43,10 +43,11 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class BlockGrid:
-    """Images and seeds in blocks; all numbers are at least 1.
+    """Images and seeds in blocks; all numbers are at least 1, but for images that were added.
 
     Args:
-        image_counts: images of each part, in order; one part unless the store has grown.
+        image_counts: images of each part, in order; one part unless the store has grown. Only a later part may have
+            none: one that says which files were left out when all that were to be added were.
         num_seeds: S.
         images_per_block, seeds_per_block: of a whole block; the last ones of a part may be smaller.
     """
@@ -61,8 +62,11 @@ class BlockGrid:
         numbers = {name: getattr(self, name) for name in ("num_seeds", "images_per_block", "seeds_per_block")}
         numbers |= {f"image_counts[{part}]": count for part, count in enumerate(self.image_counts)}
         for name, value in numbers.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name}: found {value!r}, expected a positive integer")
+            least = 0 if name.startswith("image_counts") and name != "image_counts[0]" else 1
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(
+                    f"{name}: found {value!r}, expected {'a positive integer' if least else 'an integer from 0 on'}"
+                )
         if not self.image_counts:
             raise ValueError("image_counts: found no part, expected at least one")
 
@@ -84,7 +88,8 @@ class BlockGrid:
     @property
     def num_rows(self) -> int:
         """Length of the arrays' first axis: N, and the empty rows between parts."""
-        return self._first_blocks[-2] * self.images_per_block + self.image_counts[-1]
+        last = max(part for part, count in enumerate(self.image_counts) if count)
+        return self._first_blocks[last] * self.images_per_block + self.image_counts[last]
 
     @property
     def num_image_blocks(self) -> int:
@@ -150,8 +155,8 @@ class BlockGrid:
             and self.num_seeds >= other.num_seeds
         )
 
-    def grown(self, *, num_seeds: int | None = None, new_images: int = 0) -> BlockGrid:
-        """This grid with more seeds, or with a further part of images.
+    def grown(self, *, num_seeds: int | None = None, new_images: int | None = None) -> BlockGrid:
+        """This grid with more seeds, or with a further part of so many images.
 
         Raises:
             ValueError: fewer seeds, or seeds that would change a block that is written already.
@@ -166,7 +171,7 @@ class BlockGrid:
                     "expected multiples of that (files that exist are never changed): make another store for more "
                     "seeds, with seeds_per_block a divisor of them"
                 )
-        counts = (*self.image_counts, new_images) if new_images else self.image_counts
+        counts = self.image_counts if new_images is None else (*self.image_counts, new_images)
         return replace(self, num_seeds=seeds, image_counts=counts)
 
     def to_json(self) -> dict[str, Any]:

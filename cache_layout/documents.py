@@ -22,8 +22,8 @@ def group_document(attributes: Mapping[str, Any] | None = None) -> dict[str, Any
 
 
 def document_bytes(document: Mapping[str, Any]) -> bytes:
-    """The file of a metadata document."""
-    return json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
+    """The file of a metadata document. Names of files that are no UTF-8 are read back as they were."""
+    return json.dumps(document, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass")
 
 
 def read_document(folder: Path) -> dict[str, Any]:

@@ -81,7 +81,8 @@ def _document(shape: tuple[int, ...], dtype: np.dtype[Any]) -> dict[str, Any]:
         "node_type": "array",
         "shape": list(shape),
         "data_type": dtype.name,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(shape)}},
+        # A chunk has no axis of length 0, also where the array has.
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [max(1, length) for length in shape]}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
         "fill_value": 0.0 if dtype.kind == "f" else 0,
         "codecs": [serializer, {"name": "crc32c"}],

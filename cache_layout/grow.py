@@ -99,7 +99,8 @@ def grow_campaign(store: Store, name: str, grid: BlockGrid) -> Store:
 def add_images(store: Store, images: ImageIndex) -> BlockGrid:
     """Add images as a further part; the grid that reaches over them, for `grow_campaign`. Idempotent.
 
-    A part that no campaign covers yet is what an earlier attempt left: it is replaced by this one.
+    A part that no campaign covers yet is what an earlier attempt left: it is replaced by this one. Excluded files
+    alone, without an image, are a part too.
 
     Raises:
         ValueError: images that the store has already, by their paths.

@@ -28,6 +28,7 @@ from fdbpl.cache_layout.tables import (
     class_list_names,
     join_images,
     read_class_list,
+    read_excluded,
     read_image_part,
     read_images,
 )
@@ -65,6 +66,14 @@ class Store:
     def images(self) -> ImageIndex:
         """The image index over all parts of `grid`, read and checked once."""
         return self.images_of(self.grid)
+
+    @cached_property
+    def excluded(self) -> tuple[tuple[str, str], ...]:
+        """(path, reason) of the files that were left out, over all parts of `grid`: the parts' own word, without a look
+        at the index, whose digests vouch for it."""
+        if self.legacy_images is not None:
+            return ()
+        return tuple(pair for number in range(len(self.grid.image_counts)) for pair in read_excluded(self.path, number))
 
     def images_of(self, grid: BlockGrid) -> ImageIndex:
         """The index of the images of a grid, read and checked."""

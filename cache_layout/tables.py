@@ -1,6 +1,7 @@
 """The image index and the class lists on disk: groups of plain arrays that appear whole and never change.
 
-Images that are added later are a further part, `images/<number>`, with an index of its own.
+Images that are added later are a further part, `images/<number>`, with an index of its own. A part's group also lists
+the files that were left out when it was made.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ def image_tables(images: ImageIndex) -> dict[str, npt.NDArray[Any]]:
 
 
 def image_document(images: ImageIndex) -> dict[str, Any]:
-    return group_document({IMAGES: {"count": len(images), "digest": images.digest}})
+    fields: dict[str, Any] = {"count": len(images), "digest": images.digest}
+    if images.excluded:
+        fields["excluded"] = [list(pair) for pair in images.excluded]
+    return group_document({IMAGES: fields})
 
 
 def put_images(folder: Path, images: ImageIndex) -> None:
@@ -84,12 +88,29 @@ def read_images(store: Path, folder: str, digest: str) -> ImageIndex:
             sizes_N2=tables["size"],
             digests_N32=tables["digest"],
             labels_N=tables["label"],
+            excluded=_excluded_of(store / folder),
         )
-    except (ValueError, CacheError) as error:
+    except (ValueError, TypeError, AttributeError, CacheError) as error:
         raise DamagedFile(str(store), [f"{folder}: {error}"]) from error
     if images.digest != digest:
         raise DamagedFile(str(store), [f"{folder}: found digest {images.digest}, expected {digest}"])
     return images
+
+
+def read_excluded(store: Path, number: int) -> tuple[tuple[str, str], ...]:
+    """The (path, reason) of a part's excluded files, not compared with its digest. DamagedFile where it is no list."""
+    try:
+        return _excluded_of(store / "images" / str(number))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DamagedFile(str(store), [f"images/{number}/{METADATA}: found no list of excluded files"]) from error
+
+
+def _excluded_of(folder: Path) -> tuple[tuple[str, str], ...]:
+    try:
+        fields = read_attributes(folder).get(IMAGES, {})
+    except FileNotFoundError:
+        return ()
+    return tuple((str(path), str(reason)) for path, reason in fields.get("excluded", ()))
 
 
 def join_images(parts: Sequence[ImageIndex]) -> ImageIndex:
@@ -101,6 +122,7 @@ def join_images(parts: Sequence[ImageIndex]) -> ImageIndex:
         sizes_N2=np.concatenate([part.sizes_N2 for part in parts]),
         digests_N32=np.concatenate([part.digests_N32 for part in parts]),
         labels_N=np.concatenate([part.labels_N for part in parts]),
+        excluded=tuple(pair for part in parts for pair in part.excluded),
     )
 
 

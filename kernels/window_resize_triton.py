@@ -51,7 +51,7 @@ def launch(
 
 
 @triton.jit
-def _along_rows(  # type: ignore[no-untyped-def]
+def _along_rows(
     table,
     first,
     weights,
@@ -94,7 +94,7 @@ def _along_rows(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _along_columns(  # type: ignore[no-untyped-def]
+def _along_columns(
     table,
     first,
     weights,
@@ -135,5 +135,5 @@ def _along_columns(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _rounded(total, BITS: tl.constexpr):  # type: ignore[no-untyped-def]
+def _rounded(total, BITS: tl.constexpr):
     return tl.minimum(tl.maximum(total >> BITS, 0), 255).to(tl.uint8)

@@ -33,6 +33,9 @@ class DataConfig(Section):
     digests: bool = Field(
         True, description="tie labels to the bytes of the image files by sha256; false: to their paths and sizes"
     )
+    bad_images: Literal["error", "exclude"] = Field(
+        "error", description="files that cannot be read: error, or exclude (left out and listed)"
+    )
 
 
 class ModelConfig(Section):
@@ -88,6 +91,9 @@ class StoreConfig(Section):
 class LoadingConfig(Section):
     decoder: Literal["auto", "torchvision", "dali", "pillow"] = Field("auto", description="image decoder")
     batch_size: Positive = Field(256, description="crops a forward pass of teacher and feature passes")
+    scan_threads: int = Field(
+        0, ge=0, description="image files that are read at once before anything is computed; 0: two for each core"
+    )
     device: str = Field("auto", description="auto (a GPU where there is one), cpu or cuda")
     compile: bool = Field(False, description="run the image encoders of both passes through torch.compile")
 

@@ -1,5 +1,6 @@
 """From a config's data section to the images and classes that a teacher or a student works on."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,18 +29,40 @@ class TrainingSet:
 
 
 def training_set(data: DataSet, student: StudentConfig, seed: int) -> TrainingSet:
-    """Few-shot images of all classes are drawn first, then the base half is kept: the field's order.
+    """Few-shot images of all classes are drawn first, then the base half is kept: the field's order. Nothing is drawn
+    from excluded images.
 
     Raises:
-        ValueError: a class with too few images.
+        ValueError: a class with too few images, or left without one because those that it had are excluded.
     """
+    _check_left(data)
     labels_N = np.asarray(data.train.labels, dtype=np.int64)
     ids_M = np.arange(len(labels_N))
     if student.shots:
-        ids_M = np.asarray(few_shot(data.train.labels, student.shots, seed), dtype=np.int64)
+        try:
+            ids_M = np.asarray(few_shot(data.train.labels, student.shots, seed), dtype=np.int64)
+        except ValueError as error:
+            raise ValueError(f"{error}{_about_excluded(data)}") from error
     names = data.class_names
     if student.classes == "base":
         base, _ = base_and_new(len(names))
         ids_M = ids_M[labels_N[ids_M] < len(base)]
         names = names[: len(base)]
     return TrainingSet(class_names=tuple(names), image_ids_M=ids_M, labels_M=labels_N[ids_M])
+
+
+def _check_left(data: DataSet) -> None:
+    gone = sorted(set(data.excluded.labels) - set(data.train.labels))
+    if gone:
+        listed = ", ".join(f"class {label} has 0" for label in gone[:10])
+        raise ValueError(
+            f"{data.name}: found {len(gone)} classes without a training image: {listed}{_about_excluded(data)}"
+        )
+
+
+def _about_excluded(data: DataSet) -> str:
+    if not data.excluded.paths:
+        return ""
+    whose = Counter(data.excluded.labels)
+    listed = ", ".join(f"{count} of class {label}" for label, count in sorted(whose.items())[:10])
+    return f" ({len(data.excluded)} images that cannot be read are excluded, {listed}: mend some, or lower the shots)"

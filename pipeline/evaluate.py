@@ -5,6 +5,7 @@ that of its mean base and mean new accuracy, as the field reports it.
 """
 
 import statistics
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +17,13 @@ from fdbpl.pipeline.checkpoint import load_into, read_prompts
 from fdbpl.pipeline.clip.backbone import Backbone, load_backbone
 from fdbpl.pipeline.clip.zero_shot import accuracy, harmonic_mean, text_classifier
 from fdbpl.pipeline.config import ModelConfig, RunConfig
-from fdbpl.pipeline.data import load_data, training_set
+from fdbpl.pipeline.data import training_set
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.datasets.few_shot import base_and_new
 from fdbpl.pipeline.device import device_here
 from fdbpl.pipeline.evaluation_features import read_test_features
+from fdbpl.pipeline.evaluation_record import excluded_tests
+from fdbpl.pipeline.exclusions import run_data
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.student_record import finished_records
 from fdbpl.pipeline.students import StudentPlan, student_plans
@@ -43,12 +46,15 @@ class BaseToNew:
 
 
 class Bench:
-    """The test images of a run under one model, split into the base and the new half."""
+    """The test images of a run under one model, split into the base and the new half, without those that are excluded
+    under any model: all are measured on the same images."""
 
-    def __init__(self, config: RunConfig, data: DataSet, model: ModelConfig) -> None:
-        features_ND = read_test_features(config, data, model)
-        assert features_ND is not None
-        labels_N = torch.from_numpy(np.asarray(data.test.labels, dtype=np.int64))
+    def __init__(self, config: RunConfig, data: DataSet, model: ModelConfig, excluded: Collection[str] = ()) -> None:
+        found = read_test_features(config, data, model)
+        assert found is not None
+        is_in_N = torch.tensor([data.test.paths[image] not in excluded for image in found.images_N.tolist()])
+        features_ND = found.features_ND[is_in_N]
+        labels_N = torch.from_numpy(np.asarray(data.test.labels, dtype=np.int64))[found.images_N[is_in_N]]
         base, new = base_and_new(len(data.class_names))
         self.backbone = load_backbone(model, device_here(config))
         self._halves = [
@@ -59,6 +65,11 @@ class Bench:
             )
             for half in (base, new)
         ]
+        if not all(len(labels) for _, _, labels in self._halves):
+            raise ValueError(
+                f"{data.name}: found no test image of the base or of the new classes ({len(excluded)} cannot be read "
+                "and are excluded), expected some of both: mend them"
+            )
 
     @staticmethod
     def _inside(labels_N: Tensor, half: range) -> Tensor:
@@ -80,13 +91,14 @@ def evaluate(config: RunConfig) -> dict[str, Any]:
 
     The test features must be there (`missing_features` tells which are not).
     """
-    data = load_data(config.data)
+    data = run_data(config)
+    excluded = excluded_tests(config)
     benches: dict[str, Bench] = {}
 
     def bench(model: ModelConfig) -> Bench:
         key = model_key(model)
         if key not in benches:
-            benches[key] = Bench(config, data, model)
+            benches[key] = Bench(config, data, model, excluded)
         return benches[key]
 
     plans = student_plans(config)
@@ -114,6 +126,9 @@ def evaluate(config: RunConfig) -> dict[str, Any]:
         )
     return {
         "data": config.data.name,
+        "test_images": len(data.test) - len(excluded),
+        "test_images_excluded": [{"path": path, "reason": reason} for path, reason in excluded.items()],
+        "train_images_excluded": len(data.excluded),
         "zero_shot": {row["role"]: {k: row[k] for k in ("template", "base", "new", "hm")} for row in rows},
         "students": students,
         "methods": [summary(students, method) for method in dict.fromkeys(plan.method for plan in plans)],

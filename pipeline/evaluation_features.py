@@ -1,7 +1,13 @@
 """Features of the test images under one model, computed once and kept: evaluating another prompt then costs one
-matrix product."""
+matrix product.
 
+Test images are scanned before, so that every model is measured on the same ones: files that cannot be read are an error
+or are left out, as the config says.
+"""
+
+import json
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from safetensors import safe_open
@@ -14,44 +20,52 @@ from fdbpl.pipeline.data import load_data
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.device import choose_device, decoder_name
 from fdbpl.pipeline.evaluation_record import features_identity, has_test_features, test_models
-from fdbpl.pipeline.loading.decoder import UnreadableImage, make_decoder
+from fdbpl.pipeline.loading.decoder import UnreadableImage, UnreadableImages, make_decoder
 from fdbpl.pipeline.run_folder import RunFolder
+from fdbpl.pipeline.scan_run import scan_run
 from fdbpl.pipeline.teach import image_root
 from fdbpl.pipeline.weights import model_key
 from fdbpl.pipeline.whole_file import replace_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitFeatures:
+    """Unit features [N, D] float32 of the test images at the positions images_N, int64, of the split."""
+
+    features_ND: Tensor
+    images_N: Tensor
 
 
 def write_test_features(config: RunConfig, key: str, on_progress: Callable[[int, int], None]) -> int:
     """Encode all test images by the test transform and keep the features; the number of images.
 
     Raises:
-        UnreadableImage: an image that cannot be read, by path and index.
+        UnreadableImages: images that cannot be read, by path and index, where the config does not exclude them; or
+            where it does, and none can be read.
     """
     data = load_data(config.data)
     model = test_models(config)[key]
     if read_test_features(config, data, model, missing_ok=True) is not None:
         return 0
-    device = choose_device(config.loading.device)
-    backbone = load_backbone(model, device)
-    decoder = make_decoder(decoder_name(config), device=device)
-    files = [image_root(config) / path for path in data.test.paths]
-    parts: list[Tensor] = []
-    for start in range(0, len(files), config.loading.batch_size):
-        try:
-            pixels = decoder.center(files[start : start + config.loading.batch_size], backbone.image_size)
-        except UnreadableImage as error:
-            raise UnreadableImage(start + error.index, error.path, error.reason) from error
-        parts.append(backbone.encode_pixels(pixels).cpu())
-        on_progress(min(start + config.loading.batch_size, len(files)), len(files))
-    content = save({"features": torch.cat(parts)}, metadata={"fdbpl": features_identity(config, data, model)})
+    images = scan_run(config, data.test.paths, data.test.labels)
+    left_out = {path for path, _ in images.excluded}
+    positions = [position for position, path in enumerate(data.test.paths) if path not in left_out]
+    features_ND = _encode(config, model, data, positions, on_progress)
+    content = save(
+        {"features": features_ND, "images": torch.tensor(positions)},
+        metadata={
+            "fdbpl": features_identity(config, data, model),
+            "excluded": json.dumps([list(pair) for pair in images.excluded]),
+        },
+    )
     replace_file(RunFolder(config.folder).test_features(key), content)
-    return len(files)
+    return len(positions)
 
 
 def read_test_features(
     config: RunConfig, data: DataSet, model: ModelConfig, *, missing_ok: bool = False
-) -> Tensor | None:
-    """Unit features [N, D] float32 of the test split; None where they are missing or stale and that is allowed.
+) -> SplitFeatures | None:
+    """Features of the test split; None where they are missing or stale and that is allowed.
 
     Raises:
         ValueError: they are missing or stale.
@@ -59,8 +73,37 @@ def read_test_features(
     path = RunFolder(config.folder).test_features(model_key(model))
     if has_test_features(config, data, model):
         with safe_open(path, framework="pt") as file:
-            features: Tensor = file.get_tensor("features")
-            return features
+            features_ND = file.get_tensor("features")
+            # Files of before there were exclusions hold all.
+            images_N = file.get_tensor("images") if "images" in file.keys() else torch.arange(len(features_ND))  # noqa: SIM118 - it is no dict
+            return SplitFeatures(features_ND=features_ND, images_N=images_N)
     if missing_ok:
         return None
     raise ValueError(f"found no test features of {model.model} at {path}, expected them: run `fdbpl evaluate`")
+
+
+def _encode(
+    config: RunConfig,
+    model: ModelConfig,
+    data: DataSet,
+    positions: list[int],
+    on_progress: Callable[[int, int], None],
+) -> Tensor:
+    """Features [N, D] of the test images at some positions of the split."""
+    device = choose_device(config.loading.device)
+    backbone = load_backbone(model, device)
+    decoder = make_decoder(decoder_name(config), device=device)
+    parts: list[Tensor] = []
+    for start in range(0, len(positions), config.loading.batch_size):
+        chosen = positions[start : start + config.loading.batch_size]
+        try:
+            pixels = decoder.center(
+                [image_root(config) / data.test.paths[position] for position in chosen], backbone.image_size
+            )
+        except UnreadableImages as error:
+            # The decoder counts within its call, people within the split.
+            bad = [UnreadableImage(chosen[one.index], one.path, one.reason) for one in error.images]
+            raise UnreadableImages(bad, error.num_images) from error
+        parts.append(backbone.encode_pixels(pixels).cpu())
+        on_progress(start + len(chosen), len(positions))
+    return torch.cat(parts)

@@ -25,11 +25,26 @@ def missing_features(config: RunConfig, data: DataSet) -> list[str]:
 
 def has_test_features(config: RunConfig, data: DataSet, model: ModelConfig) -> bool:
     """Whether the test features of a model are there, and were made as they would be now."""
+    facts = _facts(config, model)
+    is_whole = not json.loads(facts.get("excluded", "[]"))
+    return facts.get("fdbpl") == features_identity(config, data, model) and (
+        is_whole or config.data.bad_images == "exclude"
+    )
+
+
+def excluded_tests(config: RunConfig) -> dict[str, str]:
+    """The test images that at least one model's features lack because they cannot be read: path -> reason."""
+    found = [json.loads(_facts(config, model).get("excluded", "[]")) for model in test_models(config).values()]
+    return {path: reason for pairs in found for path, reason in pairs}
+
+
+def _facts(config: RunConfig, model: ModelConfig) -> dict[str, str]:
+    """What a model's file of test features says of itself; nothing where there is no file."""
     path = RunFolder(config.folder).test_features(model_key(model))
     if not path.exists():
-        return False
+        return {}
     with safe_open(path, framework="np") as file:
-        return (file.metadata() or {}).get("fdbpl") == features_identity(config, data, model)
+        return dict(file.metadata() or {})
 
 
 def features_identity(config: RunConfig, data: DataSet, model: ModelConfig) -> str:

@@ -19,13 +19,14 @@ def new_grid(config: RunConfig, num_images: int) -> BlockGrid:
 
 
 def new_paths(store: Store, paths: Collection[str]) -> tuple[str, ...]:
-    """Those images, each once, that the store's teacher campaign does not cover. Reads the image index."""
-    known = set(store.images_of(store.campaign(CAMPAIGN).grid).paths)
+    """Those images, each once, that the store's teacher campaign neither covers nor excludes. Reads the image index."""
+    images = store.images_of(store.campaign(CAMPAIGN).grid)
+    known = {*images.paths, *(path for path, _ in images.excluded)}
     return tuple(dict.fromkeys(path for path in paths if path not in known))
 
 
-def grown_grid(store: Store, config: RunConfig, num_new: int) -> BlockGrid:
-    """The teacher's grid once it has all seeds of a config and so many more images.
+def grown_grid(store: Store, config: RunConfig, num_new: int | None) -> BlockGrid:
+    """The teacher's grid once it has all seeds of a config and a further part of so many images (None: no part).
 
     Raises:
         ValueError: seeds that would change a block that is written already.

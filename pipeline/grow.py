@@ -20,10 +20,10 @@ from fdbpl.pipeline.clip.backbone import load_backbone
 from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.datasets.data_set import DataSet
-from fdbpl.pipeline.datasets.scan import scan_images
 from fdbpl.pipeline.device import device_here
 from fdbpl.pipeline.grid import grown_grid, new_paths
 from fdbpl.pipeline.labels_manifest import CAMPAIGN
+from fdbpl.pipeline.scan_run import Say, scan_run
 from fdbpl.pipeline.supervision import stored_labels
 
 OnProgress = Callable[[int, int], None]
@@ -84,28 +84,37 @@ def refuse(store: Store, config: RunConfig, lacks: Wanting) -> None:
 
 
 def grow_store(
-    store: Store, config: RunConfig, data: DataSet, lacks: Wanting, on_progress: OnProgress | None = None
+    store: Store,
+    config: RunConfig,
+    data: DataSet,
+    lacks: Wanting,
+    on_progress: OnProgress | None = None,
+    say: Say | None = None,
 ) -> Store:
-    """Let the store's teacher campaign cover what was wanting, and add a class list; blocks are written by tasks.
+    """Let the store's teacher campaign cover what was wanting, and add a class list; blocks are written by tasks. New
+    images that cannot be read are excluded, where the config says so, be it all of them.
 
     Raises:
         ManifestMismatch: the teacher at hand is not the one that made the store.
         NoSuchLabels: class names without stored embeddings to have them from.
         ValueError: seeds that would change a written block, bad images (all named).
     """
-    grid = grown_grid(store, config, len(lacks.paths))
+    grid = grown_grid(store, config, None)
     if lacks.classes is not None:
         _add_classes(store, config, data, lacks.classes)
     if lacks.paths:
         labels = dict(zip(data.train.paths, data.train.labels, strict=True))
-        images = scan_images(
-            data.root,
+        images = scan_run(
+            config,
             lacks.paths,
             [labels[path] for path in lacks.paths],
             on_progress=on_progress,
             digests=store.manifest.fields["images"]["file_digests"] == "sha256",
+            may_be_empty=True,
+            say=say,
         )
         add_images(store, images)
+        grid = grown_grid(store, config, len(images))
     return grow_campaign(open_store(store.path), CAMPAIGN, grid)
 
 

@@ -79,8 +79,13 @@ def encodings_written(config: RunConfig) -> dict[str, Any]:
 
 
 def decoder_identity(decoder: "Decoder", device: str) -> dict[str, str]:
-    """What cuts the pixels. DALI rounds otherwise on a GPU; the others cut on the CPU wherever they deliver to."""
-    return {"name": decoder.name, "version": decoder.version, "device": device if decoder.name == "dali" else "cpu"}
+    """What cuts the pixels, and where: a GPU rounds otherwise. Pillow cuts on the CPU wherever it delivers to."""
+    return {"name": decoder.name, "version": decoder.version, "device": cutting_device(decoder.name, device)}
+
+
+def cutting_device(decoder: str, device: str) -> str:
+    """Where a decoder that delivers to `device` makes its cuts."""
+    return "cpu" if decoder == "pillow" else device
 
 
 def library_versions() -> Mapping[str, str]:

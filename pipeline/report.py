@@ -42,7 +42,7 @@ def result_rows(results: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def result_table(results: dict[str, Any]) -> Table:
-    table = Table(title=f"{results['data']}: base-to-new", caption=NOTE, caption_justify="left", box=SIMPLE)
+    table = Table(title=f"{results['data']}: base-to-new", caption=_note(results), caption_justify="left", box=SIMPLE)
     for number, column in enumerate(COLUMNS):
         table.add_column(column, justify="right" if number else "left", no_wrap=number > 0)
     learned_from = len(results["zero_shot"])
@@ -56,8 +56,16 @@ def write_report(path: Path, results: dict[str, Any]) -> None:
     lines = [f"# {results['data']}: base-to-new", "", "| " + " | ".join(COLUMNS) + " |"]
     lines.append("|" + "---|" * len(COLUMNS))
     lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in result_rows(results)]
-    lines += ["", NOTE, ""]
+    lines += ["", _note(results), ""]
     replace_file(path, "\n".join(lines).encode())
+
+
+def _note(results: dict[str, Any]) -> str:
+    """What the numbers are, and on how many images fewer than there should be."""
+    tests, trains = len(results.get("test_images_excluded", ())), results.get("train_images_excluded", 0)
+    told = f" {tests} of {tests + results['test_images']} test images cannot be read and are left out." if tests else ""
+    told += f" {trains} training images cannot be read and are excluded." if trains else ""
+    return NOTE + told
 
 
 def _spread(mean: float, sd: float | None) -> str:

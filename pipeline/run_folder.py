@@ -21,6 +21,16 @@ class RunFolder:
     def report_file(self) -> Path:
         return self.root / "report.md"
 
+    @property
+    def scan_log(self) -> Path:
+        """What scans of the image files have found; may be removed, then they are read again."""
+        return self.root / "scan"
+
+    @property
+    def bad_images_file(self) -> Path:
+        """The bad files of the last scan that ended with an error: path, tab, reason."""
+        return self.root / "bad-images.tsv"
+
     def student(self, student_id: str) -> "StudentFolder":
         return StudentFolder(self.root / "students" / student_id)
 

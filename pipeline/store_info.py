@@ -45,6 +45,7 @@ def store_info(path: Path) -> dict[str, Any]:
         "format_version": store.version,
         "images": store.grid.num_images,
         "seeds": store.grid.num_seeds,
+        "excluded": [{"path": path, "reason": reason} for path, reason in store.excluded],
         "arrays": arrays,
         "bytes_per_view": sum(array["bytes_per_view"] for array in arrays),
         "labels": label_bounds(store),

@@ -1,6 +1,7 @@
 """From a student's plan to its saved prompts: puts the ingredients together, trains, writes the record last."""
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,16 +16,17 @@ from fdbpl.cache_layout.reader import Reader, open_reader
 from fdbpl.pipeline.checkpoint import prompts_digest, read_prompts, save_prompts, start_from
 from fdbpl.pipeline.clip.backbone import Backbone, load_backbone
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import TrainingSet, load_data, training_set
+from fdbpl.pipeline.data import TrainingSet, training_set
 from fdbpl.pipeline.datasets.data_set import DataSet
-from fdbpl.pipeline.datasets.scan import UnreadableImages, scan_images
 from fdbpl.pipeline.device import choose_device, decoder_name
+from fdbpl.pipeline.exclusions import check_excluded, run_data
 from fdbpl.pipeline.feature_names import feature_array
 from fdbpl.pipeline.features import check_stored_features
 from fdbpl.pipeline.labels_manifest import CAMPAIGN as TEACHER
 from fdbpl.pipeline.labels_manifest import expected_fields
-from fdbpl.pipeline.loading.decoder import UnreadableImage, make_decoder
+from fdbpl.pipeline.loading.decoder import UnreadableImage, UnreadableImages, make_decoder
 from fdbpl.pipeline.run_folder import RunFolder, StudentFolder
+from fdbpl.pipeline.scan_run import scan_run
 from fdbpl.pipeline.staged_store import store_to_read
 from fdbpl.pipeline.student_record import finished_record, identity_digest, student_identity
 from fdbpl.pipeline.students import StudentPlan
@@ -34,6 +36,10 @@ from fdbpl.pipeline.train import Ingredients, TrainingLog, train
 from fdbpl.pipeline.views import LiveFeatures, StoredFeatures, ViewSource
 from fdbpl.pipeline.whole_file import replace_file, replace_json
 from fdbpl.pipeline.windows import ComputedWindows, Pixels, StoredWindows
+
+logger = logging.getLogger(__name__)
+# Which images are left out is told by a store alone.
+_NO_STORE = "mend or remove them, or let `fdbpl teach CONFIG` make the store, which excludes them"
 
 
 def run_student(
@@ -48,11 +54,14 @@ def run_student(
             images, a wrong model.
     """
     folder = RunFolder(config.folder).student(plan.id)
-    data = load_data(config.data)
+    data = run_data(config)
     identity = student_identity(config, plan, data)
     record = finished_record(folder, identity)
     if record is not None:
         return record
+    if len(data.excluded):
+        num_images = len(data.train) + len(data.excluded)
+        logger.warning("%d of %d training images are excluded: drawing from the rest", len(data.excluded), num_images)
     source = _source_prompts(config, plan.source, data, wanted_by=plan) if plan.source is not None else None
     store = config.store.model_copy(update={"path": store_to_read(config, plan)})
     here = config.model_copy(update={"store": store})
@@ -86,6 +95,7 @@ def run_student(
         **made_of,
         "steps": log.steps,
         "views": views,
+        "images_excluded": len(data.excluded),
         "train_seconds": round(log.seconds, 3),
         "final_loss": log.epochs[-1]["loss"],
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -137,7 +147,9 @@ def open_run_store(config: RunConfig) -> Reader:
 
 
 def check_serves(reader: Reader, config: RunConfig, plan: StudentPlan, data: DataSet) -> None:
-    """Refuse a store without a student's images, seeds, or stored features. Raises ValueError, CacheError."""
+    """Refuse a store without a student's images, seeds, or stored features, or that excludes images of a run which does
+    not allow that. Raises ValueError, CacheError."""
+    check_excluded(reader, config, data)
     numbers_M = store_numbers(reader, data, training_set(data, plan.config, plan.seed))
     if config.crops.seeds > reader.num_seeds:
         raise ValueError(
@@ -197,10 +209,11 @@ def _pixels(
     paths = [data.train.paths[image] for image in training.image_ids_M]
     numbers_M = training.image_ids_M
     try:
-        images = scan_images(data.root, paths, training.labels_M.tolist())
+        advice = _NO_STORE if config.data.bad_images == "exclude" else ""
+        images = scan_run(config, paths, training.labels_M.tolist(), digests=True, bad_images="error", advice=advice)
     except UnreadableImages as error:
         bad = [UnreadableImage(int(numbers_M[one.index]), one.path, one.reason) for one in error.images]
-        raise UnreadableImages(bad, error.num_scanned) from error
+        raise UnreadableImages(bad, error.num_images, error.advice, error.more) from error
     windows = ComputedWindows(config.crops.policy(1), images)
     decoder = make_decoder(decoder_name(config), device=device)
     renumbered = replace(training, image_ids_M=np.arange(len(training)))

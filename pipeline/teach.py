@@ -31,13 +31,14 @@ from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import load_data
 from fdbpl.pipeline.datasets.data_set import DataSet
-from fdbpl.pipeline.datasets.scan import scan_images
 from fdbpl.pipeline.device import choose_device, decoder_name, device_here, planned_device
+from fdbpl.pipeline.exclusions import check_excluded
 from fdbpl.pipeline.grid import new_grid
 from fdbpl.pipeline.grow import grow_store, refuse, wanting
 from fdbpl.pipeline.labels_manifest import (
     CAMPAIGN,
     CLASS_LIST,
+    cutting_device,
     decoder_identity,
     encodings_written,
     expected_fields,
@@ -46,37 +47,45 @@ from fdbpl.pipeline.labels_manifest import (
 )
 from fdbpl.pipeline.loading.decoder import Decoder, make_decoder
 from fdbpl.pipeline.passes import OnProgress, write_pass
+from fdbpl.pipeline.scan_run import Say, scan_run
 from fdbpl.pipeline.transfer import Arrived, to_host
 from fdbpl.pipeline.windows import ComputedWindows, Pixels
 
 
 def prepare_store(
-    config: RunConfig, on_progress: Callable[[int, int], None] | None = None, *, grow: bool = False
+    config: RunConfig,
+    on_progress: Callable[[int, int], None] | None = None,
+    *,
+    grow: bool = False,
+    say: Say | None = None,
 ) -> Store:
     """The run's store: opened where it exists and fits, else made from a scan of all training images.
 
     Args:
         grow: add the images, seeds and class names that an existing store lacks, where it is refused otherwise.
+        say: called with what the scan found worth knowing, a line each.
 
     Raises:
         ManifestMismatch: a store of other crops, another teacher or templates.
         NoSuchLabels: a store whose labels do not answer for the run's classes, and cannot be made to.
-        ValueError: a store that lacks something, and is not to grow; bad images (all of them named), an unknown model,
-            a checkpoint of another model, encodings that the classes or the run's students do not allow.
+        ValueError: a store that lacks something, and is not to grow; bad images (all of them named) or a store that
+            excludes some, where the config does not; an unknown model, a checkpoint of another model, encodings that
+            the classes or the run's students do not allow.
     """
     data = load_data(config.data)
     if config.store.path.exists():
         store = open_store(config.store.path)
         check_maker(store, config)
+        check_excluded(store, config, data)
         lacks = wanting(store, config, data)
         if lacks and grow:
-            return grow_store(store, config, data, lacks, on_progress)
+            return grow_store(store, config, data, lacks, on_progress, say)
         refuse(store, config, lacks)
         return store
     check_encodings(config, data)
     teacher = load_backbone(config.teacher, device_here(config))
-    images = scan_images(
-        data.root, data.train.paths, data.train.labels, on_progress=on_progress, digests=config.data.digests
+    images = scan_run(
+        config, data.train.paths, data.train.labels, on_progress=on_progress, digests=config.data.digests, say=say
     )
     decoder = make_decoder(decoder_name(config), device="cpu")
     classifier_CD = text_classifier(teacher, data.class_names, config.teacher.templates)
@@ -135,9 +144,10 @@ def check_fits(store: Store, config: RunConfig, data: DataSet) -> None:
     """Refuse a store that the config would not have made, or that holds less than it asks for.
 
     Raises:
-        ManifestMismatch, ValueError: as `check_maker`, and naming all that the store lacks.
+        ManifestMismatch, ValueError: as `check_maker` and `check_excluded`, and naming all that the store lacks.
     """
     check_maker(store, config)
+    check_excluded(store, config, data)
     refuse(store, config, wanting(store, config, data))
 
 
@@ -147,7 +157,7 @@ def check_maker(store: Store, config: RunConfig) -> None:
     expected = expected_fields(config)
     if not store.campaign(CAMPAIGN).is_sealed:
         name = decoder_name(config)
-        device = planned_device(config) if name == "dali" else "cpu"
+        device = cutting_device(name, planned_device(config))
         expected |= {
             "decoder": {"name": name, "device": device},
             "batch_size": config.loading.batch_size,

@@ -13,7 +13,8 @@ from torch import Tensor
 from fdbpl.cache_layout.crops import CropPolicy, crop_boxes
 from fdbpl.cache_layout.images import ImageIndex
 from fdbpl.cache_layout.reader import Reader
-from fdbpl.pipeline.loading.decoder import Decoder, UnreadableImage
+from fdbpl.pipeline.loading.decoder import Decoder, UnreadableImage, UnreadableImages
+from fdbpl.pipeline.loading.image_file import ImageFile
 
 
 class Windows(Protocol):
@@ -62,25 +63,32 @@ class Pixels:
         self._checked_N = np.asarray(images.digests_N32.any(axis=1) == 0)
 
     def __call__(self, images_B: np.ndarray, seeds_B: np.ndarray, size: int) -> Tensor:
-        """Raises UnreadableImage, with the image's number in the data set; also where its file has changed."""
+        """Raises UnreadableImages, with every bad one of the call by its number in the data set; files that have
+        changed since the index was made are bad too."""
         boxes_B4, flips_B = self._windows(images_B, seeds_B)
         unique_U, image_B = np.unique(images_B, return_inverse=True)
         files = [self._root / self._images.paths[image] for image in unique_U]
         try:
-            crops_BCHW = self._decoder.windows(files, image_B, boxes_B4, flips_B, size)
-        except UnreadableImage as error:
+            return self._decoder.windows(
+                files, image_B, boxes_B4, flips_B, size, check=lambda file: self._check(file, int(unique_U[file.index]))
+            )
+        except UnreadableImages as error:
             # The decoder counts within this call; people count within the data set.
-            number = int(self._numbers_N[unique_U[error.index]])
-            raise UnreadableImage(number, error.path, error.reason) from error
-        for image, file in zip(unique_U, files, strict=True):
-            self._check_content(int(image), file)
-        return crops_BCHW
+            bad = [UnreadableImage(int(self._numbers_N[unique_U[b.index]]), b.path, b.reason) for b in error.images]
+            raise UnreadableImages(bad, error.num_images) from error
 
-    def _check_content(self, image: int, file: Path) -> None:
-        """Labels of a file that was replaced would be another image's: its bytes are checked once. Costs a digest."""
-        if self._checked_N[image]:
-            return
-        if hashlib.sha256(file.read_bytes()).digest() != self._images.digests_N32[image].tobytes():
-            reason = "its content is not what it was when it was first seen: restore it, or make the store anew"
-            raise UnreadableImage(int(self._numbers_N[image]), file, reason)
-        self._checked_N[image] = True
+    def _check(self, file: ImageFile, image: int) -> None:
+        """Labels of a file that was replaced would be another image's: its bytes are compared once, which costs a
+        digest. Where digests were skipped there is only its size."""
+        if not self._checked_N[image]:
+            if hashlib.sha256(file.data).digest() != self._images.digests_N32[image].tobytes():
+                raise file.unreadable(
+                    "its content is not what it was when it was first seen: restore it, or make the store anew"
+                )
+            self._checked_N[image] = True
+        expected = tuple(self._images.sizes_N2[image].tolist())
+        if (file.height, file.width) != expected:
+            raise file.unreadable(
+                f"found {file.height} high and {file.width} wide, expected {expected[0]} and {expected[1]} as when it "
+                "was first seen: restore it, or make the store anew"
+            )

@@ -57,7 +57,7 @@ class GpuParameters:
         ("ViT-L-14", "bf16", False),
         ("ViT-L-14", "bf16", True),
     )
-    pass_images: int = 512
+    pass_images: int = 256
     seeds: int = 16
     batch_size: int = 256
     decoders: tuple[str, ...] = field(default=("dali", "torchvision"))

@@ -114,5 +114,9 @@ def _show(facts: dict[str, Any]) -> None:
         f"{facts['images']} images x {facts['seeds']} crop seeds, {facts['bytes_per_view']} bytes a view, "
         f"{facts['bytes_per_view'] / 1000:.2f} GB a million views; {facts['bytes_on_disk']:,} bytes on disk"
     )
+    if facts["excluded"]:
+        console.print(
+            f"{len(facts['excluded'])} images cannot be read and are excluded: --json lists them, each with why"
+        )
     console.print(f"fingerprint {facts['fingerprint']}", highlight=False)
     console.print_json(data=facts["manifest"])

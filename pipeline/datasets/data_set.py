@@ -5,7 +5,9 @@ stays true when the folder moves. Label c means `class_names[c]`; names are as t
 (underscores included).
 """
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -39,7 +41,10 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """A named data set whose image files lie under `root`."""
+    """A named data set whose image files lie under `root`.
+
+    `excluded` are images that were taken out of `train`, because they cannot be read.
+    """
 
     name: str
     root: Path
@@ -47,6 +52,7 @@ class DataSet:
     train: Split
     val: Split
     test: Split
+    excluded: Split = Split(paths=(), labels=())
 
     def __post_init__(self) -> None:
         first_label: dict[str, int] = {}
@@ -59,6 +65,20 @@ class DataSet:
             first_label[class_name] = label
         for split_name in ("train", "val", "test"):
             self._check_labels(split_name, getattr(self, split_name))
+
+    def without(self, paths: Collection[str]) -> "DataSet":
+        """The same without those training images; itself where it has none of them."""
+        is_out = [path in paths for path in self.train.paths]
+        if not any(is_out):
+            return self
+        kept, out = (
+            Split(
+                paths=tuple(itertools.compress(self.train.paths, chosen)),
+                labels=tuple(itertools.compress(self.train.labels, chosen)),
+            )
+            for chosen in ([not each for each in is_out], is_out)
+        )
+        return replace(self, train=kept, excluded=out)
 
     def _check_labels(self, split_name: str, split: Split) -> None:
         num_classes = len(self.class_names)

@@ -1,12 +1,13 @@
 """The part of a decoder that all backends share: read the files, check and describe the cuts, deliver.
 
-A backend says only how it carries out cuts. The files of a call are held in memory as they are on disk,
-beside the result; of decoded images there is one at a time (`OneByOneDecoder`) or a fixed batch (DALI),
-whatever the number of crops: so callers bound the memory by the number of paths of a call.
+A backend says only how it carries out cuts: an image for each thread at a time (`OneByOneDecoder`), or a batch of
+decoded images (`batch_decoder`), whatever the number of crops. The files of a call are held in memory as they are on
+disk, beside the result: so callers bound the memory by the number of paths of a call. A call that meets a bad file
+looks at all of its files again, one by one, to name every bad one.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fdbpl.pipeline.loading.cuts import Cuts, center_cuts, window_cuts
+from fdbpl.pipeline.loading.decoder import CheckFile, UnreadableImage, UnreadableImages
 from fdbpl.pipeline.loading.image_file import ImageFile, read_image_file
 from fdbpl.pipeline.loading.threads import in_threads
 
@@ -40,15 +42,39 @@ class CutDecoder(ABC):
         boxes_B4: NDArray[np.integer],
         flips_B: NDArray[np.bool_],
         size: int,
+        *,
+        check: CheckFile | None = None,
     ) -> Tensor:
-        files = _read_all(paths)
-        return self._deliver(files, window_cuts(files, image_B, boxes_B4, flips_B, size))
+        return self._deliver(paths, lambda files: window_cuts(files, image_B, boxes_B4, flips_B, size), check)
 
     def center(self, paths: Sequence[Path], size: int) -> Tensor:
-        files = _read_all(paths)
-        return self._deliver(files, center_cuts(files, size))
+        return self._deliver(paths, lambda files: center_cuts(files, size), None)
 
-    def _deliver(self, files: Sequence[ImageFile], cuts: Cuts) -> Tensor:
+    def _deliver(
+        self, paths: Sequence[Path], describe: Callable[[Sequence[ImageFile]], Cuts], check: CheckFile | None
+    ) -> Tensor:
+        def read(index: int) -> ImageFile:
+            file = read_image_file(Path(paths[index]), index)
+            if check is not None:
+                check(file)
+            return file
+
+        try:
+            files = in_threads(read, range(len(paths)))
+            return self._on_own_stream(files, describe(files))
+        except UnreadableImage as error:
+            bad = []
+            for index in range(len(paths)):
+                try:
+                    file = read_image_file(Path(paths[index]), index)
+                    self._check(file)  # first: that a file is cut short says more than that it has changed
+                    if check is not None:
+                        check(file)
+                except UnreadableImage as one:
+                    bad.append(one)
+            raise UnreadableImages(bad or [error], len(paths)) from error
+
+    def _on_own_stream(self, files: Sequence[ImageFile], cuts: Cuts) -> Tensor:
         """Cut on a CUDA stream of our own: on the caller's, copies would queue behind its model. Returns when done."""
         if self.device.type != "cuda":
             return self._cut(files, cuts)
@@ -61,6 +87,10 @@ class CutDecoder(ABC):
         # Else the memory could be given to a later call while the caller's queued work still reads it.
         crops_BCHW.record_stream(caller)
         return crops_BCHW
+
+    @abstractmethod
+    def _check(self, file: ImageFile) -> None:
+        """Decode one file as `_cut` would; raise UnreadableImage."""
 
     @abstractmethod
     def _cut(self, files: Sequence[ImageFile], cuts: Cuts) -> Tensor:
@@ -83,6 +113,9 @@ class OneByOneDecoder(CutDecoder, Generic[DecodedT]):
         in_threads(cut_all_of, range(len(files)))
         return crops_BCHW.to(self.device, non_blocking=True)
 
+    def _check(self, file: ImageFile) -> None:
+        self._decode(file)
+
     @abstractmethod
     def _decode(self, file: ImageFile) -> DecodedT:
         """Decode to RGB; raise UnreadableImage."""
@@ -98,7 +131,3 @@ def check_decoded_size(file: ImageFile, height: int, width: int) -> None:
         raise file.unreadable(
             f"its header says {file.height} high and {file.width} wide, found {height} high and {width} wide"
         )
-
-
-def _read_all(paths: Sequence[Path]) -> list[ImageFile]:
-    return in_threads(lambda index: read_image_file(Path(paths[index]), index), range(len(paths)))

@@ -32,6 +32,17 @@ class Cuts:
     def __len__(self) -> int:
         return len(self.image_B)
 
+    def part(self, rows_R: NDArray[np.int64], first_image: int) -> "Cuts":
+        """Some of the cuts, their images counted from `first_image`."""
+        return Cuts(
+            image_B=self.image_B[rows_R] - first_image,
+            boxes_B4=self.boxes_B4[rows_R],
+            resized_B2=self.resized_B2[rows_R],
+            corners_B2=self.corners_B2[rows_R],
+            flips_B=self.flips_B[rows_R],
+            size=self.size,
+        )
+
 
 def window_cuts(
     files: Sequence[ImageFile], image_B: ArrayLike, boxes_B4: ArrayLike, flips_B: ArrayLike, size: int

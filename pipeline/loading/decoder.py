@@ -11,12 +11,18 @@ Axes: B crops, 4 (top, left, height, width), H W pixels.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from fdbpl.pipeline.loading.image_file import ImageFile
+
+# Of a list in a message: enough for a person, few enough for a record.
+_NUM_SHOWN = 50
 
 
 class UnreadableImage(ValueError):
@@ -30,6 +36,30 @@ class UnreadableImage(ValueError):
 
     def __str__(self) -> str:
         return f"image {self.index} ({self.path}) cannot be read: {self.reason}"
+
+
+class UnreadableImages(ValueError):
+    """Every image of a list that cannot be read, in the list's order, each with index, path and reason."""
+
+    def __init__(
+        self, images: Sequence[UnreadableImage], num_images: int, advice: str = "mend or remove them", more: str = ""
+    ) -> None:
+        """`advice` says what to do, `more` where all of them are listed, for the message shows the first ones only."""
+        super().__init__(images, num_images, advice, more)
+        self.images = tuple(images)
+        self.num_images = num_images
+        self.advice = advice
+        self.more = more
+
+    def __str__(self) -> str:
+        lines = [str(image) for image in self.images[:_NUM_SHOWN]]
+        if len(self.images) > _NUM_SHOWN:
+            lines.append(f"... and {len(self.images) - _NUM_SHOWN} more{self.more}")
+        heading = f"{len(self.images)} of {self.num_images} images cannot be read; {self.advice}:"
+        return "\n  ".join([heading, *lines])
+
+
+CheckFile = Callable[["ImageFile"], None]
 
 
 class Decoder(Protocol):
@@ -51,6 +81,8 @@ class Decoder(Protocol):
         boxes_B4: NDArray[np.integer],
         flips_B: NDArray[np.bool_],
         size: int,
+        *,
+        check: "CheckFile | None" = None,
     ) -> Tensor:
         """Cut window b from `paths[image_B[b]]`, resize it to a square, and mirror it where `flips_B[b]`.
 
@@ -63,12 +95,13 @@ class Decoder(Protocol):
             boxes_B4: Integer pixels (top, left, height, width), each inside its image.
             flips_B: Whether to mirror left and right, after the resize.
             size: Side of the result in pixels; the resize is bicubic and antialiased.
+            check: Called with each file that was read, in any thread; raises UnreadableImage where it is not wanted.
 
         Returns:
             uint8 [B, 3, size, size] on `device`, RGB.
 
         Raises:
-            UnreadableImage: A file cannot be read.
+            UnreadableImages: Files cannot be read; all of the call are listed.
             ValueError: A window does not lie in its image, or the arguments do not fit one another.
         """
 
@@ -82,7 +115,7 @@ class Decoder(Protocol):
             uint8 [len(paths), 3, size, size] on `device`, RGB.
 
         Raises:
-            UnreadableImage: A file cannot be read.
+            UnreadableImages: Files cannot be read; all of the call are listed.
         """
 
 
@@ -113,9 +146,9 @@ def _pillow(device: torch.device, reason: str) -> Decoder:
 
 
 def _torchvision(device: torch.device, reason: str) -> Decoder:
-    from fdbpl.pipeline.loading.torchvision_decoder import TorchvisionDecoder
+    from fdbpl.pipeline.loading.torchvision_decoder import TorchvisionCudaDecoder, TorchvisionDecoder
 
-    return TorchvisionDecoder(device, reason)
+    return TorchvisionCudaDecoder(device, reason) if device.type == "cuda" else TorchvisionDecoder(device, reason)
 
 
 def _dali(device: torch.device, reason: str) -> Decoder:

@@ -2,21 +2,33 @@
 
 The header decides who decodes it. JPEG, and PNG of at most 8 bits, come out of every decoder as out of
 Pillow; all other kinds (16-bit PNG, GIF, BMP, WebP, ...) are decoded by Pillow in every backend, because
-one of the others differs there or cannot. Costs one read and some 20 microseconds; pixels are not looked
-at, so that a file cut short shows only when it is decoded, or by `check_pixels`.
+one of the others differs there or cannot. Pillow also decodes what another decoder refuses, so that all agree on which
+files are bad. Costs one read and some 20 microseconds; pixels are not looked at, so that a JPEG cut short shows only
+when it is decoded, or by `check_pixels`.
 """
 
-import io
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from fdbpl.pipeline.loading.decoder import UnreadableImage
+from fdbpl.pipeline.loading.open_image import check_png, open_image
 
 # What Pillow raises for files that it cannot read, by the plugins at fault; never a bare Exception.
-PILLOW_ERRORS = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
+PILLOW_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    struct.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,  # where warnings are errors
+)
 
 # In a PNG file the bit depth is at a fixed place, in the chunk that comes first; Pillow's mode hides it.
 _PNG_BIT_DEPTH = 24
@@ -38,6 +50,11 @@ class ImageFile:
     kind: str
     is_native: bool
 
+    @property
+    def kind_in_words(self) -> str:
+        """Its kind as people say it."""
+        return f"16-bit {self.kind}" if self.kind == "PNG" and not self.is_native else self.kind
+
     def unreadable(self, reason: str | Exception) -> UnreadableImage:
         """The error to raise when this file's pixels cannot be had."""
         in_one_line = " ".join(str(reason).split()) or type(reason).__name__
@@ -48,7 +65,7 @@ def read_image_file(path: Path, index: int) -> ImageFile:
     """Read a file and its header.
 
     Raises:
-        UnreadableImage: No such file, not an image, or more pixels than Pillow accepts.
+        UnreadableImage: No such file, not an image, more than `MAX_PIXELS`, or a PNG with a damaged chunk.
     """
     try:
         data = path.read_bytes()
@@ -57,13 +74,12 @@ def read_image_file(path: Path, index: int) -> ImageFile:
     if not data:
         raise UnreadableImage(index, path, "the file is empty")
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_image(data) as image:
             width, height = image.size
             kind = image.format or "unknown"
-    except UnidentifiedImageError as error:
-        raise UnreadableImage(index, path, "not an image of a known kind") from error
+        check_png(data)
     except PILLOW_ERRORS as error:
-        raise UnreadableImage(index, path, str(error)) from error
+        raise UnreadableImage(index, path, " ".join(str(error).split()) or type(error).__name__) from error
     is_native = kind == "JPEG" or (kind == "PNG" and data[_PNG_BIT_DEPTH] <= 8)
     return ImageFile(index=index, path=path, data=data, height=height, width=width, kind=kind, is_native=is_native)
 
@@ -75,7 +91,7 @@ def decode_with_pillow(file: ImageFile) -> Image.Image:
         UnreadableImage: The pixels are cut short or damaged.
     """
     try:
-        with Image.open(io.BytesIO(file.data)) as image:
+        with open_image(file.data) as image:
             # The RGB values are the same without it, and Pillow would warn of palettes that have one.
             image.info.pop("transparency", None)
             return image.convert("RGB")
@@ -90,17 +106,8 @@ def check_pixels(file: ImageFile) -> None:
         UnreadableImage: The pixels are cut short or damaged.
     """
     try:
-        with Image.open(io.BytesIO(file.data)) as image:
+        with open_image(file.data) as image:
             image.draft("RGB", (1, 1))
             image.load()
     except PILLOW_ERRORS as error:
         raise file.unreadable(error) from error
-
-
-def explain(file: ImageFile, error: Exception) -> UnreadableImage:
-    """The error to raise when another decoder failed: with Pillow's reason, the clearest, if it fails too."""
-    try:
-        decode_with_pillow(file)
-    except UnreadableImage as unreadable:
-        return unreadable
-    return file.unreadable(error)

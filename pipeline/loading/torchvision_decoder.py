@@ -1,52 +1,68 @@
-"""torchvision: libjpeg-turbo and torch's uint8 resize, the fastest way on a CPU.
+"""torchvision: libjpeg-turbo on the CPU's cores; the cuts are made on the device.
 
-Both release the interpreter's lock, so that threads share the work.
+Decoding and resizing release the interpreter's lock, so that threads share the work. Only JPEG is decoded by
+torchvision: its decoder of PNG ends the process on some damaged files, where Pillow's gives the same pixels in 1.0 to
+1.25 times the time.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torchvision
 from torch import Tensor
-from torch.nn.functional import interpolate
 from torchvision.io import ImageReadMode, decode_image
 
+from fdbpl.pipeline.loading.batch_decoder import BatchDecoder, cut_by_torch
 from fdbpl.pipeline.loading.cut_decoder import OneByOneDecoder, check_decoded_size
 from fdbpl.pipeline.loading.cuts import Cuts
-from fdbpl.pipeline.loading.image_file import ImageFile, decode_with_pillow, explain
+from fdbpl.pipeline.loading.image_file import ImageFile, decode_with_pillow
+from fdbpl.pipeline.loading.threads import in_threads
+
+_NAME, _VERSION = "torchvision", torchvision.__version__
 
 
 class TorchvisionDecoder(OneByOneDecoder[Tensor]):
-    """Decodes on the CPU to uint8 [3, H, W] and moves the crops to the device."""
+    """For the CPU: decodes to uint8 [3, H, W] and cuts by torch."""
 
-    name = "torchvision"
-    version = torchvision.__version__
+    name = _NAME
+    version = _VERSION
 
     def _decode(self, file: ImageFile) -> Tensor:
-        if file.is_native:
-            pixels_CHW = _decode_native(file)
-        else:
-            pixels_CHW = torch.from_numpy(np.array(decode_with_pillow(file))).permute(2, 0, 1)
+        pixels_CHW = _decode(file)
         check_decoded_size(file, pixels_CHW.shape[1], pixels_CHW.shape[2])
         return pixels_CHW
 
     def _cut_one(self, decoded: Tensor, cuts: Cuts, b: int) -> Tensor:
-        top, left, height, width = cuts.boxes_B4[b].tolist()
-        corner_top, corner_left = cuts.corners_B2[b].tolist()
-        window_CHW: Tensor = interpolate(
-            decoded[None, :, top : top + height, left : left + width],
-            cuts.resized_B2[b].tolist(),
-            mode="bicubic",
-            antialias=True,
-        )[0]
-        window_CHW = window_CHW[:, corner_top : corner_top + cuts.size, corner_left : corner_left + cuts.size]
-        return window_CHW.flip(-1) if cuts.flips_B[b] else window_CHW
+        return cut_by_torch(decoded, cuts, b)
 
 
-def _decode_native(file: ImageFile) -> Tensor:
+class TorchvisionCudaDecoder(BatchDecoder):
+    """For a CUDA device: decodes on the CPU, and cuts on the device, so that what travels is each image once."""
+
+    name = _NAME
+    version = _VERSION
+
+    def _decode(self, files: Sequence[ImageFile]) -> list[Tensor]:
+        pinned = in_threads(
+            lambda position: _decode(files[position]).permute(1, 2, 0).contiguous().pin_memory(), range(len(files))
+        )
+        return [image.to(self.device, non_blocking=True) for image in pinned]
+
+
+def _decode(file: ImageFile) -> Tensor:
+    return _decode_jpeg(file) if file.kind == "JPEG" else _decode_with_pillow(file)
+
+
+def _decode_jpeg(file: ImageFile) -> Tensor:
     # A copy, because torch warns of buffers that it could not write to.
     encoded = torch.frombuffer(bytearray(file.data), dtype=torch.uint8)
     try:
         pixels_CHW: Tensor = decode_image(encoded, mode=ImageReadMode.RGB, apply_exif_orientation=False)
-    except RuntimeError as error:
-        raise explain(file, error) from error
+    except RuntimeError:  # which of the two is right about a file, Pillow says for all decoders
+        return _decode_with_pillow(file)
     return pixels_CHW
+
+
+def _decode_with_pillow(file: ImageFile) -> Tensor:
+    return torch.from_numpy(np.array(decode_with_pillow(file))).permute(2, 0, 1)

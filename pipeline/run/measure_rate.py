@@ -33,7 +33,9 @@ def measured_rates(config: RunConfig, seconds: float = SECONDS) -> dict[str, tup
     encode = TeacherLabels(teacher, classifier_CD, config.store.labels, config.store.top_k)
     num_seeds = min(config.crops.seeds, config.store.seeds_per_block)
     num_images = min(len(data.train), max(1, config.loading.batch_size // num_seeds))
-    images = scan_images(data.root, data.train.paths[:num_images], data.train.labels[:num_images], digests=False)
+    paths, labels = data.train.paths[:num_images], data.train.labels[:num_images]
+    images = scan_images(data.root, paths, labels, digests=False, bad_images=config.data.bad_images)
+    num_images = len(images)
     windows = ComputedWindows(config.crops.policy(teacher.image_size), images)
     pixels = Pixels(make_decoder(decoder_name(config), device=device), data.root, images, windows)
     views = np.repeat(np.arange(num_images), num_seeds), np.tile(np.arange(num_seeds), num_images)

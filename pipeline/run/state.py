@@ -7,8 +7,8 @@ from pathlib import Path
 from fdbpl.cache_layout.blocks import BlockGrid
 from fdbpl.cache_layout.store import Store, open_store
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import load_data
 from fdbpl.pipeline.datasets.data_set import DataSet
+from fdbpl.pipeline.exclusions import run_data
 from fdbpl.pipeline.feature_names import feature_campaigns
 from fdbpl.pipeline.grid import grown_grid, new_grid, new_paths
 from fdbpl.pipeline.labels_manifest import CAMPAIGN
@@ -29,7 +29,7 @@ class RunState:
 
     @cached_property
     def data(self) -> DataSet:
-        return load_data(self.config.data)
+        return run_data(self.config)
 
     @cached_property
     def store(self) -> Store | None:
@@ -49,7 +49,7 @@ class RunState:
         if self.store is None:
             return new_grid(self.config, len(self.data.train.paths))
         if self.grows:
-            return grown_grid(self.store, self.config, len(new_paths(self.store, self.data.train.paths)))
+            return grown_grid(self.store, self.config, len(new_paths(self.store, self.data.train.paths)) or None)
         return self.store.campaign(CAMPAIGN).grid
 
     @property

@@ -13,7 +13,8 @@ from typing import Any
 from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.config_file import read_config
-from fdbpl.pipeline.data import load_data, training_set
+from fdbpl.pipeline.data import training_set
+from fdbpl.pipeline.exclusions import check_excluded, run_data
 from fdbpl.pipeline.run.find import as_argument, find_chain, name_of
 from fdbpl.pipeline.run.provenance import last_submission, note_submission
 from fdbpl.pipeline.run.state import CONFIG_VARIABLE
@@ -54,7 +55,7 @@ class Submission:
         from fdbpl.pipeline.grow import refuse, wanting
         from fdbpl.pipeline.teach import check_encodings, check_maker
 
-        data = load_data(self.config.data)
+        data = run_data(self.config)
         for plan in student_plans(self.config):
             training_set(data, plan.config, plan.seed)
         for model in (self.config.teacher, *self.config.student):
@@ -62,6 +63,7 @@ class Submission:
         if self.config.store.path.exists():
             store = open_store(self.config.store.path)
             check_maker(store, self.config)
+            check_excluded(store, self.config, data)
             if not self.grow:
                 refuse(store, self.config, wanting(store, self.config, data))
         else:

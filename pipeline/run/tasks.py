@@ -3,6 +3,7 @@
 They read the run's own copy of the config that they were submitted with, which their environment names.
 """
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.evaluation_features import write_test_features
+from fdbpl.pipeline.exclusions import excluded_line, run_data
 from fdbpl.pipeline.features import feature_block
 from fdbpl.pipeline.run.provenance import provenance
 from fdbpl.pipeline.run.results import write_results
@@ -22,11 +24,21 @@ from fdbpl.pipeline.teach import prepare_store, teach_block
 from fdbpl.pipeline.whole_file import replace_json
 from fdbpl.slurm.progress import report_progress
 
+logger = logging.getLogger(__name__)
+
 
 def prepare(folder: Path, task_id: str) -> dict[str, Any]:
     """Make the store, or let it grow."""
-    store = prepare_store(_config(), report_progress, grow=GROW_VARIABLE in os.environ)
-    return {"store": str(store.path), "fingerprint": store.manifest.fingerprint}
+    config = _config()
+    store = prepare_store(config, report_progress, grow=GROW_VARIABLE in os.environ, say=logger.warning)
+    line = excluded_line(store, run_data(config))
+    if line:
+        logger.warning(line)
+    return {
+        "store": str(store.path),
+        "fingerprint": store.manifest.fingerprint,
+        "images_excluded": len(store.excluded),
+    }
 
 
 def teach(folder: Path, task_id: str) -> dict[str, Any]:

@@ -10,11 +10,14 @@ from contextlib import ExitStack
 from functools import cached_property
 from typing import Any, Self
 
+from rich.markup import escape
+
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import load_data, training_set
+from fdbpl.pipeline.data import training_set
 from fdbpl.pipeline.datasets.data_set import DataSet
+from fdbpl.pipeline.exclusions import excluded_line, run_data
 from fdbpl.pipeline.feature_names import feature_campaigns
 from fdbpl.pipeline.features import begin_features
 from fdbpl.pipeline.labels_manifest import CAMPAIGN
@@ -53,9 +56,10 @@ class Workflow:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    @cached_property
+    @property
     def data(self) -> DataSet:
-        return load_data(self.config.data)
+        """As far as the store goes now."""
+        return run_data(self.config)
 
     @cached_property
     def backend(self) -> Backend:
@@ -64,7 +68,8 @@ class Workflow:
     def teach(self, *, grow: bool = False) -> dict[str, Any]:
         """Write what is missing of the teacher's store, and seal it; with `grow`, add what the config asks for more."""
         with self.ui.bar("scan images", "images") as on_progress:
-            store = prepare_store(self.config, on_progress, grow=grow)
+            store = prepare_store(self.config, on_progress, grow=grow, say=self._say)
+        self._say(excluded_line(store, self.data))
         computed = self._run(["teach"])
         grid = store.campaign(CAMPAIGN).grid
         return {
@@ -72,6 +77,7 @@ class Workflow:
             "views": grid.num_images * grid.num_seeds,
             "views_computed": _sum_of(computed["teach"], "views"),
             "fingerprint": store.manifest.fingerprint,
+            "images_excluded": len(store.excluded),
         }
 
     def features(self) -> dict[str, Any]:
@@ -90,9 +96,15 @@ class Workflow:
     def train(self) -> dict[str, Any]:
         """Train every student that is not finished, stage by stage."""
         plans = student_plans(self.config)
-        self._check_students(plans)
+        data = self.data
+        self._check_students(plans, data)
+        if len(data.excluded):
+            num_images = len(data.train) + len(data.excluded)
+            self._say(
+                f"train: {len(data.excluded)} of {num_images} training images are excluded; students draw from the rest"
+            )
         trained = [task for tasks in self._run(train_steps(self.config)).values() for task in tasks]
-        records = finished_records(self.config, plans, self.data)
+        records = finished_records(self.config, plans, data)
         stale = [name for name, record in records.items() if record is None]
         if stale:
             raise ValueError(
@@ -113,15 +125,15 @@ class Workflow:
         results = read_results(self.config)
         return {**results, "results": str(self.folder.results_file), "report": str(self.folder.report_file)}
 
-    def _check_students(self, plans: Sequence[StudentPlan]) -> None:
+    def _check_students(self, plans: Sequence[StudentPlan], data: DataSet) -> None:
         """Refuse before any task is started what each of them would refuse; the store is opened once for all."""
-        sets = {plan.id: training_set(self.data, plan.config, plan.seed) for plan in plans}
+        sets = {plan.id: training_set(data, plan.config, plan.seed) for plan in plans}
         served = [plan for plan in plans if plan.needs_store]
         if not served:
             return
         with open_run_store(self.config) as reader:
             for plan in served:
-                check_serves(reader, self.config, plan, self.data)
+                check_serves(reader, self.config, plan, data)
                 if plan.supervision == "cached":
                     stored_labels(reader, sets[plan.id].class_names)
 
@@ -150,6 +162,11 @@ class Workflow:
         return {
             name: {task: read_record(paths[name], task).result or {} for task in todos[name].missing} for name in names
         }
+
+    def _say(self, line: str) -> None:
+        """Say a line as it is, if it holds anything."""
+        if line:
+            self.ui.say(escape(line))
 
     def _announce(self, name: str, todo: Todo) -> None:
         done = todo.total - len(todo.missing)

@@ -45,7 +45,7 @@ def by_pillow(images: list[torch.Tensor], windows: WindowTable, size: int) -> to
         down, right = windows.corners_B2[b].tolist()
         image = Image.fromarray(images[int(windows.image_B[b])].cpu().numpy())
         image = image.crop((left, top, left + width, top + height))
-        # One axis at a time: which of them comes first has changed with Pillow 13, and is not told by its documentation.
+        # One axis at a time: which of them comes first has changed with Pillow 13.
         image = image.resize((resized_width, height), Image.Resampling.BICUBIC)
         image = image.resize((resized_width, resized_height), Image.Resampling.BICUBIC)
         image = image.crop((right, down, right + size, down + size))

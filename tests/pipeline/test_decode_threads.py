@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fdbpl.pipeline.bench.decode import make_images
-from fdbpl.pipeline.loading.decoder import UnreadableImage, make_decoder
+from fdbpl.pipeline.loading.decoder import UnreadableImages, make_decoder
 from fdbpl.pipeline.loading.threads import in_threads
 
 
@@ -34,14 +34,14 @@ def test_any_number_of_threads_gives_the_same_crops(name: str, tmp_path: Path, t
     assert torch.equal(found[0], found[2])
 
 
-def test_the_first_bad_file_is_the_one_that_is_named(tmp_path: Path, threads: None) -> None:
+def test_every_bad_file_is_named_in_order(tmp_path: Path, threads: None) -> None:
     torch.set_num_threads(3)
     paths = make_images(tmp_path, (90, 70), 8)
     for number in (2, 6):
         paths[number].write_bytes(paths[number].read_bytes()[:400])
-    with pytest.raises(UnreadableImage) as caught:
+    with pytest.raises(UnreadableImages) as caught:
         make_decoder("torchvision").center(paths, 32)
-    assert caught.value.index == 2
+    assert [bad.index for bad in caught.value.images] == [2, 6]
 
 
 def test_as_many_threads_work_as_torch_has(threads: None) -> None:

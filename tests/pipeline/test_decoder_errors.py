@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fdbpl.pipeline.loading.decoder import Decoder, UnreadableImage, make_decoder
+from fdbpl.pipeline.loading.decoder import Decoder, UnreadableImages, make_decoder
 
 # torchvision 0.29 announces that its decoder moves to TorchCodec.
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding capabilities of TorchVision")
@@ -59,10 +59,11 @@ def test_a_bad_file_is_named_and_the_others_are_unharmed(decoder: Decoder, name:
     elif name.startswith("folder"):
         bad.mkdir()
     before = decoder.center([good], 32)
-    with pytest.raises(UnreadableImage) as caught:
+    with pytest.raises(UnreadableImages) as caught:
         decoder.center([good, good, bad, good], 32)
-    assert (caught.value.index, caught.value.path) == (2, bad)
-    assert caught.value.reason
+    (named,) = caught.value.images
+    assert (named.index, named.path) == (2, bad)
+    assert named.reason
     assert f"image 2 ({bad}) cannot be read: " in str(caught.value)
     assert torch.equal(decoder.center([good], 32), before)
 
@@ -72,17 +73,17 @@ def test_dali_gets_a_new_pipeline_after_an_error(tmp_path: Path) -> None:
     (tmp_path / "good.jpg").write_bytes(image_bytes("JPEG"))
     (tmp_path / "cut.jpg").write_bytes(image_bytes("JPEG")[:-200])
     decoder.center([tmp_path / "good.jpg"], 32)
-    before = decoder._decoding._pipeline
-    with pytest.raises(UnreadableImage):
+    before = decoder._pipeline
+    with pytest.raises(UnreadableImages):
         decoder.center([tmp_path / "cut.jpg"], 32)
     decoder.center([tmp_path / "good.jpg"], 32)
-    assert decoder._decoding._pipeline is not before
+    assert decoder._pipeline is not before
 
 
 def test_a_file_cut_short_below_the_window_is_refused(decoder: Decoder, tmp_path: Path) -> None:
     path = tmp_path / "cut.jpg"
     path.write_bytes(image_bytes("JPEG")[:-200])
-    with pytest.raises(UnreadableImage, match=r"image 0 .*truncated"):
+    with pytest.raises(UnreadableImages, match=r"image 0 .*truncated"):
         decoder.windows([path], np.array([0]), np.array([[0, 0, 16, 16]]), np.array([False]), 16)
 
 
@@ -110,10 +111,10 @@ def test_arguments_that_do_not_fit_are_refused_before_decoding(
     decoder: Decoder, tmp_path: Path, image_B: Any, boxes_B4: Any, flips_B: Any, size: int, message: str
 ) -> None:
     path = tmp_path / "cut.jpg"
-    path.write_bytes(image_bytes("JPEG")[:-100])  # decoding it would raise UnreadableImage
+    path.write_bytes(image_bytes("JPEG")[:-100])  # decoding it would raise UnreadableImages
     with pytest.raises(ValueError, match=message) as caught:
         decoder.windows([path, path], np.array(image_B), np.array(boxes_B4), np.array(flips_B), size)
-    assert not isinstance(caught.value, UnreadableImage)
+    assert not isinstance(caught.value, UnreadableImages)
 
 
 def test_an_unknown_decoder_is_refused() -> None:

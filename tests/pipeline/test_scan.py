@@ -1,13 +1,16 @@
 """One read gives size and digest; every bad file is listed at once."""
 
 import hashlib
+import io
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fdbpl.pipeline.datasets.scan import UnreadableImages, scan_images
+from fdbpl.pipeline.datasets.scan import scan_images
+from fdbpl.pipeline.loading.decoder import UnreadableImages
 
 
 def write_images(folder: Path, count: int) -> list[str]:
@@ -55,9 +58,9 @@ def test_every_bad_file_is_listed(tmp_path: Path) -> None:
 
 
 def test_a_long_list_of_bad_files_is_cut_in_the_message_only(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableImages, match=r"(?s)30 of 30 .*\.\.\. and 10 more$") as caught:
-        scan_images(tmp_path, [f"{number}.jpg" for number in range(30)], [0] * 30)
-    assert [bad.index for bad in caught.value.images] == list(range(30))
+    with pytest.raises(UnreadableImages, match=r"(?s)60 of 60 .*\.\.\. and 10 more$") as caught:
+        scan_images(tmp_path, [f"{number}.jpg" for number in range(60)], [0] * 60)
+    assert [bad.index for bad in caught.value.images] == list(range(60))
 
 
 def test_progress_is_told_up_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,3 +82,19 @@ def test_digests_are_skipped_on_request(tmp_path: Path) -> None:
     with_digests, without = (scan_images(tmp_path, paths, [0, 1, 2], digests=wanted) for wanted in (True, False))
     assert with_digests.digests_N32.any(axis=1).all() and not without.digests_N32.any()
     assert with_digests.sizes_N2.tolist() == without.sizes_N2.tolist()
+
+
+def test_memory_is_that_of_the_result(tmp_path: Path) -> None:
+    """Twice the files may cost what twice the result, the entries of the log, and the list of paths cost."""
+    content = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(content, "JPEG")
+    paths = [f"{number}.jpg" for number in range(4096)]
+    for path in paths:
+        (tmp_path / path).write_bytes(content.getvalue())
+    peaks = []
+    for count in (1024, 4096):
+        tracemalloc.start()
+        scan_images(tmp_path, paths[:count], [0] * count, num_threads=2)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert (peaks[1] - peaks[0]) / (4096 - 1024) < 300

@@ -19,7 +19,7 @@ from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.evaluation_features import write_test_features
 from fdbpl.pipeline.feature_names import feature_array
-from fdbpl.pipeline.loading.decoder import UnreadableImage
+from fdbpl.pipeline.loading.decoder import UnreadableImages
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.errors import StageFailed
 from fdbpl.pipeline.run.workflow import Workflow
@@ -235,9 +235,9 @@ def test_an_unreadable_test_image_is_named_by_its_place_in_the_split(
     config = config.model_copy(update={"data": config.data.model_copy(update={"folder": tmp_path / "world"})})
     images = json.loads((tmp_path / "world" / "split_world.json").read_text())["test"]
     (tmp_path / "world" / "images" / images[20][0]).write_bytes(b"no image")
-    with pytest.raises(UnreadableImage) as caught:
+    with pytest.raises(UnreadableImages) as caught:
         write_test_features(config, model_key(config.student[0]), lambda done, total: None)
-    assert caught.value.index == 20
+    assert [bad.index for bad in caught.value.images] == [20]
 
 
 def test_two_precisions_of_one_model_are_two_models(
