@@ -102,7 +102,7 @@ class DaliDecoder(BatchDecoder):
                     output_type=dali.types.RGB,
                     adjust_orientation=False,
                     jpeg_fancy_upsampling=True,
-                    **({"hw_decoder_load": 0.0} if is_cuda else {}),
+                    **({"hw_decoder_load": 1.0} if is_cuda else {}),
                 )
             )
         return pipeline

@@ -10,6 +10,7 @@ Axes: B crops, 4 (top, left, height, width), H W pixels.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -117,6 +118,13 @@ class Decoder(Protocol):
         Raises:
             UnreadableImages: Files cannot be read; all of the call are listed.
         """
+
+
+@lru_cache(maxsize=4)
+def kept_decoder(name: str, device: str) -> Decoder:
+    """`make_decoder`, once a process: DALI takes 2 s to make ready on a GPU, which a task should not pay for each of its
+    blocks. Not for several threads at a time."""
+    return make_decoder(name, device)
 
 
 def make_decoder(name: str = "auto", device: torch.device | str = "cpu") -> Decoder:
