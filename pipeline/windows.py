@@ -14,6 +14,7 @@ from fdbpl.cache_layout.crops import CropPolicy, crop_boxes
 from fdbpl.cache_layout.images import ImageIndex
 from fdbpl.cache_layout.reader import Reader
 from fdbpl.pipeline.loading.decoder import Decoder, UnreadableImage
+from fdbpl.pipeline.shards.files import read_file
 
 
 class Windows(Protocol):
@@ -80,7 +81,7 @@ class Pixels:
         """Labels of a file that was replaced would be another image's: its bytes are checked once. Costs a digest."""
         if self._checked_N[image]:
             return
-        if hashlib.sha256(file.read_bytes()).digest() != self._images.digests_N32[image].tobytes():
+        if hashlib.sha256(read_file(file)).digest() != self._images.digests_N32[image].tobytes():
             reason = "its content is not what it was when it was first seen: restore it, or make the store anew"
             raise UnreadableImage(int(self._numbers_N[image]), file, reason)
         self._checked_N[image] = True

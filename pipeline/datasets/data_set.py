@@ -39,7 +39,7 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """A named data set whose image files lie under `root`."""
+    """A named data set whose image files lie under `root`: a folder, or a pattern of tar shards (`shards.files`)."""
 
     name: str
     root: Path

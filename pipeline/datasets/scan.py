@@ -17,6 +17,7 @@ import numpy as np
 from fdbpl.cache_layout.images import ImageIndex
 from fdbpl.pipeline.loading.decoder import UnreadableImage
 from fdbpl.pipeline.loading.image_file import check_pixels, read_image_file
+from fdbpl.pipeline.shards.files import lacking
 
 # Files in flight: enough to keep the threads busy, few enough for lists of millions.
 _CHUNK = 1024
@@ -51,7 +52,7 @@ def scan_images(
     """Read the header and the digest of each file, and decode its data.
 
     Args:
-        root: The folder that the paths are relative to.
+        root: The folder that the paths are relative to, or its tar shards.
         paths: The images, in the order of the index.
         labels: The class of each.
         on_progress: Called with (done, total) after each thousand files, and at the end.
@@ -63,13 +64,13 @@ def scan_images(
 
     Raises:
         UnreadableImages: Some files cannot be read; all are listed.
-        ValueError: `paths` and `labels` are of different lengths, or no folder `root`.
+        ValueError: `paths` and `labels` are of different lengths, or no `root`.
     """
     if len(paths) != len(labels):
         raise ValueError(f"a scan needs a label for each path; found {len(paths)} paths and {len(labels)} labels")
     root = Path(root)
-    if not root.is_dir():
-        raise ValueError(f"there is no folder {root} to scan for images")
+    if reason := lacking(root):
+        raise ValueError(f"{reason}; images were to be scanned there")
     sizes_N2 = np.zeros((len(paths), 2), dtype=np.int32)
     digests_N32 = np.zeros((len(paths), 32), dtype=np.uint8)
     bad: list[UnreadableImage] = []

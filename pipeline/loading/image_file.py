@@ -14,6 +14,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from fdbpl.pipeline.loading.decoder import UnreadableImage
+from fdbpl.pipeline.shards.files import read_file
 
 # What Pillow raises for files that it cannot read, by the plugins at fault; never a bare Exception.
 PILLOW_ERRORS = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
@@ -45,13 +46,13 @@ class ImageFile:
 
 
 def read_image_file(path: Path, index: int) -> ImageFile:
-    """Read a file and its header.
+    """Read a file, or a member of a tar shard (`shards.files`), and its header.
 
     Raises:
         UnreadableImage: No such file, not an image, or more pixels than Pillow accepts.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise UnreadableImage(index, path, error.strerror or str(error)) from error
     if not data:
