@@ -2,7 +2,7 @@
 
 `NAME.tar.index` is JSON, and tied to the shard by its size and its time of change: one that does not fit, or cannot be
 read, is left aside, and the headers are read. Reading one costs about a second for two million members, where their
-headers cost forty.
+headers cost a minute.
 """
 
 import json

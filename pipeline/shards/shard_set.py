@@ -2,7 +2,7 @@
 
 Names are looked up in the lists of members of all shards, so a name must be in one of them only. Bytes are read at
 their place (`pread`), by any number of threads and by processes that are forked, through a bounded number of open
-files. Memory: some 200 bytes a member.
+files. Memory: some 200 bytes an image.
 """
 
 import os
@@ -18,6 +18,8 @@ from fdbpl.pipeline.shards.members import ShardError
 from fdbpl.pipeline.shards.names import find_shards
 
 MAX_OPEN = 64
+# Labels and captions beside images, half of a shard's members: not looked up here, and not kept.
+NO_IMAGES = (".cls", ".json", ".txt")
 
 
 class OpenFiles:
@@ -94,6 +96,8 @@ class ShardSet:
                 self.damaged[shard] = members.damage
             start = sum(counts)
             for row, name in enumerate(members.names, start):
+                if name.endswith(NO_IMAGES):
+                    continue
                 if self._rows.setdefault(name, row) != row:
                     self._refused[name] = "it is in more than one shard"
             for name, reason in members.refused.items():

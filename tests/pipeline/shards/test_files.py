@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import tarfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -110,6 +111,7 @@ def test_an_index_is_used_as_long_as_it_fits(
         lambda: index_path(tar).write_text("[]"),
         lambda: make_tar(tar, {"0.jpg": b"0", "1.jpg": b"one", LONG: b"two"}),
     ):
+        write_index(tar)
         spoil()
         monkeypatch.setattr(files, "_PROCESSES", {})
         assert (read_file(tar / "1.jpg"), read_file(tar / LONG)) == (b"one", b"two")
@@ -144,6 +146,7 @@ def test_a_process_that_is_forked_reads_on(tmp_path: Path, make_tar: MakeTar) ->
     with lock:
         child = os.fork()
         if child == 0:
+            signal.alarm(20)
             os._exit(0 if all(read_file(tar / name) == content[name] for name in content) else 1)
     assert all(read_file(tar / name) == content[name] for name in content)
     assert os.waitpid(child, 0)[1] == 0
