@@ -7,17 +7,20 @@ files. Memory: some 200 bytes an image.
 
 import os
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from fdbpl.pipeline.shards.index import Stamp, load_members, stamp_of
-from fdbpl.pipeline.shards.members import ShardError
+from fdbpl.pipeline.shards.members import Members, ShardError
 from fdbpl.pipeline.shards.names import find_shards
 
 MAX_OPEN = 64
+NUM_SHOWN = 5
 # Labels and captions beside images, half of a shard's members: not looked up here, and not kept.
 NO_IMAGES = (".cls", ".json", ".txt")
 
@@ -79,33 +82,35 @@ class ShardSet:
     """The shards of one pattern, as they were when it was made."""
 
     def __init__(self, pattern: Path) -> None:
-        """Raises ShardError: no such shard, one that is no tar."""
+        """Raises ShardError: no such shard. One that cannot be read costs its own images only, and is read once."""
         self.pattern = pattern
         self.shards: Sequence[Path] = find_shards(pattern)
         self.stamps: list[Stamp] = []
         self.damaged: dict[Path, str] = {}
         self._refused: dict[str, str] = {}
         self._rows: dict[str, int] = {}
-        counts: list[int] = []
+        starts = [0]
         offsets: list[np.ndarray] = []
         sizes: list[np.ndarray] = []
         for shard in self.shards:
-            members, stamp = load_members(shard)
+            try:
+                members, stamp = load_members(shard)
+            except ShardError as error:
+                members, stamp = Members(names=(), offsets=(), sizes=(), refused={}, damage=str(error)), (-1, -1)
             self.stamps.append(stamp)
             if members.damage:
                 self.damaged[shard] = members.damage
-            start = sum(counts)
-            for row, name in enumerate(members.names, start):
+            for row, name in enumerate(members.names, starts[-1]):
                 if name.endswith(NO_IMAGES):
                     continue
-                if self._rows.setdefault(name, row) != row:
-                    self._refused[name] = "it is in more than one shard"
-            for name, reason in members.refused.items():
-                self._refused[name] = "it is in more than one shard" if name in self._refused else reason
-            counts.append(len(members.names))
+                first = self._rows.setdefault(name, row)
+                if first != row:
+                    self._refused[name] = f"it is in {self.shards[bisect_right(starts, first) - 1]} and in {shard}"
+            self._refused |= {name: f"in {shard}, {reason}" for name, reason in members.refused.items()}
+            starts.append(starts[-1] + len(members.names))
             offsets.append(np.asarray(members.offsets, dtype=np.int64))
             sizes.append(np.asarray(members.sizes, dtype=np.int64))
-        self._shard_N = np.repeat(np.arange(len(self.shards), dtype=np.int32), counts)
+        self._shard_N = np.repeat(np.arange(len(self.shards), dtype=np.int32), np.diff(starts))
         self._offsets_N, self._sizes_N = np.concatenate(offsets), np.concatenate(sizes)
 
     def facts(self, name: str) -> Stamp:
@@ -133,6 +138,6 @@ class ShardSet:
             raise ShardError(f"member {name!r} of {self.pattern}: {self._refused[name]}", self.pattern)
         row = self._rows.get(name)
         if row is None:
-            harmed = "".join(f"; {shard}: {damage}" for shard, damage in self.damaged.items())
+            harmed = "".join(f"; {shard}: {damage}" for shard, damage in islice(self.damaged.items(), NUM_SHOWN))
             raise ShardError(f"{self.pattern} has no member {name!r}{harmed}", self.pattern)
         return row

@@ -103,6 +103,9 @@ def _samples(shard: Path, faults: _Faults, *, needs_names: bool) -> Iterator[Ent
                 if not sample.images:
                     continue
                 names = [members.names[row] for row in sample.images]
+                if ".." in names[0].split("/"):
+                    faults.add(f"{shard}: found the member {names[0]!r}, expected a path without '..'")
+                    continue
                 if len(names) > 1:
                     faults.add(f"{shard}: found several images of the sample {key!r}, expected one: {', '.join(names)}")
                     continue

@@ -15,7 +15,7 @@ from fdbpl.pipeline.loading.image_file import read_image_file
 from fdbpl.pipeline.shards import files
 from fdbpl.pipeline.shards.files import file_facts, lacking, read_file
 from fdbpl.pipeline.shards.index import index_path, write_index
-from fdbpl.pipeline.shards.members import ShardError
+from fdbpl.pipeline.shards.members import ShardError, read_members
 from fdbpl.pipeline.shards.shard_set import OpenFiles
 
 MakeTar = Callable[..., Path]
@@ -52,12 +52,15 @@ def test_a_path_into_a_tar_reads_the_member(tmp_path: Path, make_tar: MakeTar) -
 
 def test_a_member_is_found_in_whichever_shard_of_a_pattern_has_it(tmp_path: Path, make_tar: MakeTar) -> None:
     for number in range(3):
-        make_tar(tmp_path / f"s-{number}.tar", {f"c/{number}.jpg": b"%d" % number, "both.jpg": b"", "both.cls": b""})
+        members = {f"c/{number}.jpg": b"%d" % number, "both.cls": b""}
+        make_tar(tmp_path / f"s-{number}.tar", {**members, **({"both.jpg": b""} if number else {})})
     for pattern in ("s-*.tar", "s-{0..2}.tar"):
         assert [read_file(tmp_path / pattern / f"c/{number}.jpg") for number in range(3)] == [b"0", b"1", b"2"]
         with pytest.raises(ShardError) as caught:
             read_file(tmp_path / pattern / "both.jpg")
-        assert caught.value.strerror == f"member 'both.jpg' of {tmp_path / pattern}: it is in more than one shard"
+        places = [tmp_path / f"s-{number}.tar" for number in (1, 2)]
+        reason = f"it is in {places[0]} and in {places[1]}"
+        assert caught.value.strerror == f"member 'both.jpg' of {tmp_path / pattern}: {reason}"
 
 
 def test_what_cannot_be_read_is_an_unreadable_image_with_shard_and_member(
@@ -75,7 +78,7 @@ def test_what_cannot_be_read_is_an_unreadable_image_with_shard_and_member(
     for path, reason in (
         ("a.tar/2.jpg", f"the shard {tar} is cut short: "),
         ("a.tar/3.jpg", f"{tar} has no member '3.jpg'; {tar}: the shard is cut short or damaged: unexpected end of"),
-        ("links.tar/l.jpg", "it is a link to "),
+        ("links.tar/l.jpg", f"in {tmp_path / 'links.tar'}, it is a link to "),
         ("links.tar/../plain.jpg", "has no member '../plain.jpg'"),
         ("none.tar/1.jpg", f"there is no shard {tmp_path / 'none.tar'}"),
         ("b.tar.gz/1.jpg", f"{tmp_path / 'b.tar.gz'}: it is compressed, and its members cannot be read one by one"),
@@ -86,6 +89,23 @@ def test_what_cannot_be_read_is_an_unreadable_image_with_shard_and_member(
             read_image_file(tmp_path / path, 7)
         assert reason in caught.value.reason and caught.value.index == 7
         assert str(caught.value).startswith(f"image 7 ({tmp_path / path}) cannot be read: ")
+
+
+def test_a_shard_that_is_none_costs_its_own_images_only_and_is_read_once(
+    tmp_path: Path, make_tar: MakeTar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tar(tmp_path / "s-0.tar", {"0.jpg": b"zero"})
+    make_tar(tmp_path / "s-1.tar", {"1.jpg": b"one"}, mode="w:gz")
+    (tmp_path / "s-2.tar").write_bytes(b"<html>" * 500)
+    opened: list[Path] = []
+    monkeypatch.setattr(
+        "fdbpl.pipeline.shards.index.read_members", lambda path: (opened.append(path), read_members(path))[1]
+    )
+    for _ in range(3):
+        assert read_file(tmp_path / "s-*.tar/0.jpg") == b"zero"
+        with pytest.raises(ShardError, match=r"no member '1\.jpg'; .*s-1\.tar is a gzip.*; .*s-2\.tar is not a tar"):
+            read_file(tmp_path / "s-*.tar/1.jpg")
+    assert [path.name for path in opened] == ["s-0.tar", "s-1.tar", "s-2.tar"]
 
 
 def test_a_shard_that_changes_while_it_is_in_use_is_refused(tmp_path: Path, make_tar: MakeTar) -> None:

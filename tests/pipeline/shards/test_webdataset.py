@@ -64,6 +64,7 @@ def test_every_fault_of_samples_is_told_at_once(tmp_path: Path, make_tar: MakeTa
         "8.cls": b"-1",
         "9.jpg": b"",
         "9.json": b'{"label": -3}',
+        "../10.jpg": b"",
         "good.jpg": b"",
         "good.cls": b"0",
     }
@@ -75,7 +76,7 @@ def test_every_fault_of_samples_is_told_at_once(tmp_path: Path, make_tar: MakeTa
     with pytest.raises(ValueError) as caught:
         list_shards(tmp_path, {"train": "a.tar"}, ["cat"])
     assert [line.removeprefix(f"  {shard}: ").partition(":")[0] for line in str(caught.value).splitlines()[:2]] == [
-        f"found 10 faults in the shards of {tmp_path}",
+        f"found 11 faults in the shards of {tmp_path}",
         "link.jpg",
     ]
     for message in (
@@ -88,6 +89,7 @@ def test_every_fault_of_samples_is_told_at_once(tmp_path: Path, make_tar: MakeTa
         "7.json: found the label True, expected a whole number",
         "8.cls: found b'-1'",
         "9.json: found the label -3",
+        "found the member '../10.jpg', expected a path without '..'",
     ):
         assert f"{shard}: {message}" in str(caught.value)
 
