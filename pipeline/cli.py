@@ -175,12 +175,14 @@ def main() -> None:
     """Run the program; turns errors of known kinds into one message and an exit code."""
     from fdbpl.pipeline.commands.bench import bench_app
     from fdbpl.pipeline.commands.cache import cache_app
+    from fdbpl.pipeline.commands.data import data_app
     from fdbpl.pipeline.commands.run import register
     from fdbpl.pipeline.commands.world import world_app
 
     register(app)
     app.add_typer(bench_app, name="bench")
     app.add_typer(cache_app, name="cache")
+    app.add_typer(data_app, name="data")
     app.add_typer(world_app, name="world")
     signal.signal(signal.SIGTERM, _interrupt)
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]

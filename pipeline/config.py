@@ -23,11 +23,11 @@ class Section(BaseModel):
 
 
 class DataConfig(Section):
-    """A data set in CoOp's layout: a folder of images and a JSON file of splits."""
+    """A data set in CoOp's layout: a folder of images, or tar shards of them, and a JSON file of splits."""
 
     name: str = Field(description="name of the data set, for tables and file names")
     folder: Path = Field(description="folder of the data set")
-    images: str = Field("images", description="folder of the images, inside `folder`")
+    images: str = Field("images", description="folder of the images, inside `folder`, or tar shards: shards/*.tar")
     split: str = Field(description="file with the train, val and test lists, inside `folder`")
     template: str = Field("a photo of a {}.", description="hand-written prompt of the zero-shot rows")
     digests: bool = Field(

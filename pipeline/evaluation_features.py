@@ -20,7 +20,7 @@ from fdbpl.pipeline.data import load_data
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.device import choose_device, decoder_name
 from fdbpl.pipeline.evaluation_record import features_identity, has_test_features, test_models
-from fdbpl.pipeline.loading.decoder import UnreadableImage, UnreadableImages, make_decoder
+from fdbpl.pipeline.loading.decoder import UnreadableImage, UnreadableImages, kept_decoder
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.scan_run import scan_run
 from fdbpl.pipeline.teach import image_root
@@ -92,7 +92,7 @@ def _encode(
     """Features [N, D] of the test images at some positions of the split."""
     device = choose_device(config.loading.device)
     backbone = load_backbone(model, device)
-    decoder = make_decoder(decoder_name(config), device=device)
+    decoder = kept_decoder(decoder_name(config), device)
     parts: list[Tensor] = []
     for start in range(0, len(positions), config.loading.batch_size):
         chosen = positions[start : start + config.loading.batch_size]

@@ -22,7 +22,7 @@ from fdbpl.pipeline.device import choose_device, device_here
 from fdbpl.pipeline.feature_names import campaign_of, expected_features, feature_array, feature_campaigns
 from fdbpl.pipeline.labels_manifest import CAMPAIGN as TEACHER
 from fdbpl.pipeline.labels_manifest import library_versions
-from fdbpl.pipeline.loading.decoder import make_decoder
+from fdbpl.pipeline.loading.decoder import kept_decoder
 from fdbpl.pipeline.passes import OnProgress, write_pass
 from fdbpl.pipeline.teach import image_root
 from fdbpl.pipeline.transfer import Arrived, to_host
@@ -108,7 +108,7 @@ def feature_block(config: RunConfig, campaign: str, block_id: str, on_progress: 
             campaign,
             block,
             pixels=Pixels(
-                make_decoder(decoder_name, device=device),
+                kept_decoder(decoder_name, device),
                 image_root(config),
                 store.images,
                 StoredWindows(reader),

@@ -24,7 +24,7 @@ from fdbpl.pipeline.feature_names import feature_array
 from fdbpl.pipeline.features import check_stored_features
 from fdbpl.pipeline.labels_manifest import CAMPAIGN as TEACHER
 from fdbpl.pipeline.labels_manifest import expected_fields
-from fdbpl.pipeline.loading.decoder import UnreadableImage, UnreadableImages, make_decoder
+from fdbpl.pipeline.loading.decoder import UnreadableImage, UnreadableImages, kept_decoder
 from fdbpl.pipeline.run_folder import RunFolder, StudentFolder
 from fdbpl.pipeline.scan_run import scan_run
 from fdbpl.pipeline.staged_store import store_to_read
@@ -203,7 +203,7 @@ def _pixels(
 ) -> tuple[Pixels, TrainingSet]:
     """Pixels of the training images: by the store's windows, or by the policy where there is no store."""
     if reader is not None:
-        decoder = make_decoder(reader.manifest.fields["decoder"]["name"], device=device)
+        decoder = kept_decoder(reader.manifest.fields["decoder"]["name"], device)
         return Pixels(decoder, image_root(config), reader.images, StoredWindows(reader)), training
     # Without a store only the student's own images are scanned, so they are numbered among themselves.
     paths = [data.train.paths[image] for image in training.image_ids_M]
@@ -215,7 +215,7 @@ def _pixels(
         bad = [UnreadableImage(int(numbers_M[one.index]), one.path, one.reason) for one in error.images]
         raise UnreadableImages(bad, error.num_images, error.advice, error.more) from error
     windows = ComputedWindows(config.crops.policy(1), images)
-    decoder = make_decoder(decoder_name(config), device=device)
+    decoder = kept_decoder(decoder_name(config), device)
     renumbered = replace(training, image_ids_M=np.arange(len(training)))
     return Pixels(decoder, image_root(config), images, windows, numbers_M), renumbered
 

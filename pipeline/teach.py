@@ -45,7 +45,7 @@ from fdbpl.pipeline.labels_manifest import (
     full_manifest,
     library_versions,
 )
-from fdbpl.pipeline.loading.decoder import Decoder, make_decoder
+from fdbpl.pipeline.loading.decoder import Decoder, kept_decoder, make_decoder
 from fdbpl.pipeline.passes import OnProgress, write_pass
 from fdbpl.pipeline.scan_run import Say, scan_run
 from fdbpl.pipeline.transfer import Arrived, to_host
@@ -177,7 +177,7 @@ def teach_block(config: RunConfig, block_id: str, on_progress: OnProgress) -> in
         return 0
     device = choose_device(config.loading.device)
     teacher = load_backbone(config.teacher, device, compiled=config.loading.compile)
-    decoder = make_decoder(store.manifest.fields["decoder"]["name"], device=device)
+    decoder = kept_decoder(store.manifest.fields["decoder"]["name"], device)
     _check_same_maker(store, config, teacher, decoder)
     windows = ComputedWindows(config.crops.policy(teacher.image_size), store.images)
     images_V = np.repeat(np.asarray(block.images), len(block.seeds))

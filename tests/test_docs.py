@@ -1,10 +1,17 @@
 """What the docs show of configs and site profiles is accepted by the code."""
 
 import re
+import shlex
+import subprocess
+import sys
+import tarfile
 import tomllib
 from pathlib import Path
 
-from fdbpl.pipeline.config import ClusterConfig
+from fdbpl.pipeline.clip.tiny import unpack_tiny_checkpoints
+from fdbpl.pipeline.config import ClusterConfig, DataConfig
+from fdbpl.pipeline.datasets.world import WorldSpec, make_world
+from fdbpl.pipeline.presets.preset import write_preset
 from fdbpl.slurm.profile import Profile
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -20,3 +27,38 @@ def test_the_configs_and_profiles_of_clusters_md_are_valid() -> None:
             Profile.model_validate(cluster.slurm)
         else:
             Profile.model_validate(values)
+
+
+def test_the_config_of_shards_md_is_valid() -> None:
+    (block,) = re.findall(r"```toml\n(.*?)```", (DOCS / "shards.md").read_text(), flags=re.DOTALL)
+    assert DataConfig.model_validate(tomllib.loads(block)["data"]).images == "shards/*.tar"
+
+
+def test_the_commands_of_shards_md_run_in_order(tmp_path: Path) -> None:
+    """On the smallest world, beside shards such as others make them."""
+    place = "data/caltech-101"
+    make_world(tmp_path / place, spec=WorldSpec(train_per_class=4, val_per_class=0, test_per_class=1), seed=1)
+    unpack_tiny_checkpoints(tmp_path / "models")
+    write_preset(tmp_path / "run.toml", "tiny")
+    config = (tmp_path / "run.toml").read_text()
+    assert 'folder = "world"' in config
+    (tmp_path / "run.toml").write_text(config.replace('folder = "world"', f'folder = "{place}"'))
+    for part in ("train", "test"):
+        (tmp_path / "data" / "wds" / part).mkdir(parents=True)
+        with tarfile.open(tmp_path / "data" / "wds" / part / "0.tar", "w") as tar:
+            for extension, content in (("jpg", b"not looked at"), ("cls", b"0")):
+                (tmp_path / "member").write_bytes(content)
+                tar.add(tmp_path / "member", f"s0.{extension}")
+    (tmp_path / "data" / "wds" / "classnames.txt").write_text("cat\n")
+    blocks = re.findall(r"```console\n(.*?)```", (DOCS / "shards.md").read_text(), flags=re.DOTALL)
+    commands = [shlex.split(line[2:], comments=True) for block in blocks for line in block.splitlines()]
+    assert len(commands) == 5 and {command[0] for command in commands} == {"fdbpl"}
+    for _, *arguments in commands:
+        answer = subprocess.run(
+            [sys.executable, "-m", "fdbpl.pipeline.cli", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert answer.returncode == 0, answer.stderr

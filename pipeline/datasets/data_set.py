@@ -41,7 +41,7 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """A named data set whose image files lie under `root`.
+    """A named data set whose image files lie under `root`: a folder, or a pattern of tar shards (`shards.files`).
 
     `excluded` are images that were taken out of `train`, because they cannot be read.
     """

@@ -22,6 +22,7 @@ from fdbpl.cache_layout.images import ImageIndex
 from fdbpl.pipeline.datasets.scan_log import ENTRY, Entries, ScanLog, entry_key
 from fdbpl.pipeline.loading.decoder import UnreadableImage, UnreadableImages
 from fdbpl.pipeline.loading.image_file import check_pixels, read_image_file
+from fdbpl.pipeline.shards.files import lacking
 
 BadImages = Literal["error", "exclude"]
 DoneT = TypeVar("DoneT")
@@ -48,7 +49,7 @@ def scan_images(
     """Read the header and the digest of each file, and decode its data.
 
     Args:
-        root: The folder that the paths are relative to.
+        root: The folder that the paths are relative to, or its tar shards.
         paths: The images, in the order of the index.
         labels: The class of each.
         on_progress: Called with (done, total) after each half thousand files, and at the end.
@@ -65,13 +66,13 @@ def scan_images(
 
     Raises:
         UnreadableImages: Some files cannot be read, and are not to be left out, or none can; all are listed.
-        ValueError: `paths` and `labels` are of different lengths, or no folder `root`.
+        ValueError: `paths` and `labels` are of different lengths, or no `root`.
     """
     if len(paths) != len(labels):
         raise ValueError(f"a scan needs a label for each path; found {len(paths)} paths and {len(labels)} labels")
     root = Path(root)
-    if not root.is_dir():
-        raise ValueError(f"there is no folder {root} to scan for images")
+    if reason := lacking(root):
+        raise ValueError(f"{reason}; images were to be scanned there")
     entries_N = np.zeros(len(paths), ENTRY)
     bad: list[UnreadableImage] = []
     num_known = 0

@@ -75,12 +75,12 @@ class ScanLog:
 def entry_key(path: Path) -> bytes:
     """What tells a file's entry: 16 bytes; empty where there is no file, or one that has changed within two seconds."""
     try:
-        status = path.stat()
+        num_bytes, changed_ns = file_facts(path)
     except (OSError, ValueError):
         return b""
-    if time.time_ns() - status.st_mtime_ns < _YOUNGEST_NS:
+    if time.time_ns() - changed_ns < _YOUNGEST_NS:
         return b""
-    stated = os.fsencode(path) + f"\0{status.st_size}\0{status.st_mtime_ns}".encode()
+    stated = os.fsencode(path) + f"\0{num_bytes}\0{changed_ns}".encode()
     return hashlib.blake2b(stated, digest_size=16).digest()
 
 

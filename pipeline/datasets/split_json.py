@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fdbpl.pipeline.datasets.data_set import DataSet, Split
+from fdbpl.pipeline.shards.files import lacking
 
 SPLITS = ("train", "val", "test")
 
@@ -21,7 +22,8 @@ def read_split_json(name: str, folder: Path, image_folder: str, split_file: str)
     Args:
         name: What to call it.
         folder: The data set's folder.
-        image_folder: Where its paths start, relative to `folder`; "" or "." is the folder itself.
+        image_folder: Where its paths start, relative to `folder`; "" or "." is the folder itself. Tar shards
+            stand for a folder (`shards/*.tar`).
         split_file: The JSON file, relative to `folder`.
 
     Raises:
@@ -31,8 +33,8 @@ def read_split_json(name: str, folder: Path, image_folder: str, split_file: str)
     folder = Path(folder)
     root = folder / image_folder
     for place in (folder, root):
-        if not place.is_dir():
-            raise ValueError(f"data set {name}: there is no folder {place}; give the folder that holds {split_file}")
+        if reason := lacking(place):
+            raise ValueError(f"data set {name}: {reason}; give the folder that holds {split_file}, and its images")
     path = folder / split_file
     splits = {split: _entries(path, split, entries) for split, entries in _read_splits(path).items()}
     return DataSet(

@@ -15,6 +15,7 @@ from PIL import Image
 
 from fdbpl.pipeline.loading.decoder import UnreadableImage
 from fdbpl.pipeline.loading.open_image import check_png, open_image
+from fdbpl.pipeline.shards.files import read_file
 
 # What Pillow raises for files that it cannot read, by the plugins at fault; never a bare Exception.
 PILLOW_ERRORS = (
@@ -62,13 +63,13 @@ class ImageFile:
 
 
 def read_image_file(path: Path, index: int) -> ImageFile:
-    """Read a file and its header.
+    """Read a file, or a member of a tar shard (`shards.files`), and its header.
 
     Raises:
         UnreadableImage: No such file, not an image, more than `MAX_PIXELS`, or a PNG with a damaged chunk.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise UnreadableImage(index, path, error.strerror or str(error)) from error
     if not data:
