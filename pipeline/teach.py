@@ -84,11 +84,12 @@ def prepare_store(
         return store
     check_encodings(config, data)
     teacher = load_backbone(config.teacher, device_here(config))
+    decoder = make_decoder(decoder_name(config), device="cpu")
+    classifier_CD = text_classifier(teacher, data.class_names, config.teacher.templates)
+    # Last, for it takes longest: nothing else is refused after it.
     images = scan_run(
         config, data.train.paths, data.train.labels, on_progress=on_progress, digests=config.data.digests, say=say
     )
-    decoder = make_decoder(decoder_name(config), device="cpu")
-    classifier_CD = text_classifier(teacher, data.class_names, config.teacher.templates)
     grid = new_grid(config, len(images))
     return create_store(
         config.store.path,

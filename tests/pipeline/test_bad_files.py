@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bad_files import BAD, HEIGHT, JPEG, ODD, WIDTH, write_bad
+from bad_files import BAD, HEIGHT, JPEG, ODD, WIDTH, encoded, pixels, write_bad
 
 from fdbpl.cache_layout.crops import CropPolicy
 from fdbpl.pipeline.datasets.scan import scan_images
@@ -15,6 +15,9 @@ from fdbpl.pipeline.windows import ComputedWindows, Pixels
 
 # torchvision 0.29 announces that its decoder moves to TorchCodec.
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding capabilities of TorchVision")
+
+
+KINDS = {".jpg": "JPEG", ".png": "PNG"}
 
 
 @pytest.fixture(scope="module", params=["pillow", "torchvision", "dali"])
@@ -86,12 +89,12 @@ def test_what_goes_bad_after_the_scan_is_named_by_the_pass(decoder: Decoder, tmp
     for name in names:
         (tmp_path / name).write_bytes(JPEG)
     images = scan_images(tmp_path, names, [0] * len(names))
-    pixels = Pixels(decoder, tmp_path, images, ComputedWindows(CropPolicy(size=24), images))
+    cut = Pixels(decoder, tmp_path, images, ComputedWindows(CropPolicy(size=24), images))
     everything, seeds = np.arange(len(names)), np.zeros(len(names), np.int64)
-    assert pixels(everything, seeds, 24).shape == (len(names), 3, 24, 24)
+    assert cut(everything, seeds, 24).shape == (len(names), 3, 24, 24)
     said = {name: write_bad(tmp_path / name) if name in BAD else "" for name in names}
     with pytest.raises(UnreadableImages) as caught:
-        pixels(everything, seeds, 24)
+        cut(everything, seeds, 24)
     # A new pass looks at the content too; both find the same.
     check_named(caught.value.images, said)
     again = Pixels(decoder, tmp_path, images, ComputedWindows(CropPolicy(size=24), images))
@@ -116,9 +119,9 @@ def test_replaced_files_are_named_with_unreadable_ones(decoder: Decoder, tmp_pat
         ([1, 3], {1: changed}),
         ([0, 3], {0: changed}),
     ):
-        pixels = Pixels(decoder, tmp_path, images, ComputedWindows(CropPolicy(size=24), images))
+        cut = Pixels(decoder, tmp_path, images, ComputedWindows(CropPolicy(size=24), images))
         with pytest.raises(UnreadableImages) as caught:
-            pixels(np.array(chosen), np.zeros(len(chosen), np.int64), 24)
+            cut(np.array(chosen), np.zeros(len(chosen), np.int64), 24)
         assert [bad.index for bad in caught.value.images] == list(reasons)
         assert all(reasons[bad.index] in bad.reason for bad in caught.value.images)
 
@@ -127,9 +130,9 @@ def test_a_replaced_file_shows_by_its_size_where_digests_were_skipped(decoder: D
     (tmp_path / "a.jpg").write_bytes(JPEG)
     images = scan_images(tmp_path, ["a.jpg"], [0], digests=False)
     (tmp_path / "a.jpg").write_bytes(ODD["one pixel.jpg"])
-    pixels = Pixels(decoder, tmp_path, images, ComputedWindows(CropPolicy(size=24), images))
+    cut = Pixels(decoder, tmp_path, images, ComputedWindows(CropPolicy(size=24), images))
     with pytest.raises(UnreadableImages, match=f"found 1 high and 1 wide, expected {HEIGHT} and {WIDTH}"):
-        pixels(np.array([0]), np.array([0]), 24)
+        cut(np.array([0]), np.array([0]), 24)
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -143,6 +146,21 @@ def test_odd_files_work_in_every_decoder(decoder: Decoder, name: str, tmp_path: 
         assert (found[0].flatten(1).float().std(dim=1) == 0).all()
         assert (found[0, :, 0, 0].int() - torch.tensor([200, 10, 10])).abs().max() <= 4
     assert scan_images(tmp_path, [name], [0]).sizes_N2.shape == (1, 2)
+
+
+def test_what_one_backend_refuses_changes_no_other_image_of_its_batch(decoder: Decoder, tmp_path: Path) -> None:
+    """DALI refuses garbage between segments, which Pillow reads: then each file of the batch is decoded by itself."""
+    odd = "garbage between segments.jpg"
+    paths = [tmp_path / name for name in ("1.jpg", odd, "2.jpg", "3.jpg", "4.png")]
+    for number, path in enumerate(paths):
+        path.write_bytes(ODD[odd] if path.name == odd else encoded(KINDS[path.suffix], pixels(number)))
+    together = decoder.center(paths, 24)
+    for path, found in zip(paths, together, strict=True):
+        assert torch.equal(found, decoder.center([path], 24)[0])
+    with pytest.raises(UnreadableImages) as caught:
+        (tmp_path / "2.jpg").write_bytes(b"")
+        decoder.center(paths, 24)
+    assert [bad.index for bad in caught.value.images] == [2]
 
 
 def test_a_failed_call_harms_no_later_one(decoder: Decoder, tmp_path: Path, mixed: dict[str, str]) -> None:
