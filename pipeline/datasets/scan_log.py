@@ -19,6 +19,7 @@ import PIL
 from numpy.typing import NDArray
 
 from fdbpl.pipeline.loading.open_image import MAX_PIXELS
+from fdbpl.pipeline.shards.files import file_facts
 from fdbpl.pipeline.whole_file import replace_file
 
 ENTRY = np.dtype(

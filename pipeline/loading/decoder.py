@@ -122,8 +122,8 @@ class Decoder(Protocol):
 
 @lru_cache(maxsize=4)
 def kept_decoder(name: str, device: str) -> Decoder:
-    """`make_decoder`, once a process: DALI takes 2 s to make ready on a GPU, which a task should not pay for each of its
-    blocks. Not for several threads at a time."""
+    """`make_decoder`, once a process: on a GPU DALI takes 2 s to make ready, which a task should not pay for each of
+    its blocks. Not for several threads at a time."""
     return make_decoder(name, device)
 
 
