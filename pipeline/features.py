@@ -22,8 +22,8 @@ from fdbpl.pipeline.device import choose_device, device_here
 from fdbpl.pipeline.feature_names import campaign_of, expected_features, feature_array, feature_campaigns
 from fdbpl.pipeline.labels_manifest import CAMPAIGN as TEACHER
 from fdbpl.pipeline.labels_manifest import library_versions
-from fdbpl.pipeline.loading.decoder import kept_decoder
 from fdbpl.pipeline.passes import OnProgress, write_pass
+from fdbpl.pipeline.replay import replay_decoder
 from fdbpl.pipeline.teach import image_root
 from fdbpl.pipeline.transfer import Arrived, to_host
 from fdbpl.pipeline.windows import Pixels, StoredWindows
@@ -101,14 +101,13 @@ def feature_block(config: RunConfig, campaign: str, block_id: str, on_progress: 
     device = choose_device(config.loading.device)
     backbone = load_backbone(feature_campaigns(config)[campaign], device, compiled=config.loading.compile)
     _check_same_maker(store, campaign, backbone)
-    decoder_name = store.manifest.fields["decoder"]["name"]
     with open_reader(store.path, campaigns=(TEACHER,)) as reader:
         return write_pass(
             store,
             campaign,
             block,
             pixels=Pixels(
-                kept_decoder(decoder_name, device),
+                replay_decoder(config, store.manifest.fields["decoder"], device),
                 image_root(config),
                 store.images,
                 StoredWindows(reader),

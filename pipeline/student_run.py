@@ -25,6 +25,7 @@ from fdbpl.pipeline.features import check_stored_features
 from fdbpl.pipeline.labels_manifest import CAMPAIGN as TEACHER
 from fdbpl.pipeline.labels_manifest import expected_fields
 from fdbpl.pipeline.loading.decoder import UnreadableImage, UnreadableImages, kept_decoder
+from fdbpl.pipeline.replay import replay_decoder
 from fdbpl.pipeline.run_folder import RunFolder, StudentFolder
 from fdbpl.pipeline.scan_run import scan_run
 from fdbpl.pipeline.staged_store import store_to_read
@@ -203,7 +204,7 @@ def _pixels(
 ) -> tuple[Pixels, TrainingSet]:
     """Pixels of the training images: by the store's windows, or by the policy where there is no store."""
     if reader is not None:
-        decoder = kept_decoder(reader.manifest.fields["decoder"]["name"], device)
+        decoder = replay_decoder(config, reader.manifest.fields["decoder"], device)
         return Pixels(decoder, image_root(config), reader.images, StoredWindows(reader)), training
     # Without a store only the student's own images are scanned, so they are numbered among themselves.
     paths = [data.train.paths[image] for image in training.image_ids_M]

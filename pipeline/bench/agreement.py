@@ -18,12 +18,12 @@ from fdbpl.pipeline.bench.varied_images import VariedImages, make_varied_images
 from fdbpl.pipeline.clip.backbone import Backbone, load_backbone, random_checkpoint
 from fdbpl.pipeline.config import ModelConfig
 from fdbpl.pipeline.device import choose_device
-from fdbpl.pipeline.loading.decoder import Decoder, make_decoder
+from fdbpl.pipeline.loading.decoder import LARGEST_DIFFERENCE, MEAN_DIFFERENCE, Decoder, make_decoder
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.versions import installed
 
-# What decoders may differ by: mean and largest difference of a crop in grey levels, 1 - cosine of its feature.
-MAX_MEAN, MAX_LARGEST, MAX_FEATURE = 0.3, 4, 2e-5
+# 1 - cosine of a crop's features.
+MAX_FEATURE = 2e-5
 SHIFTED = "pillow, shifted by 1 pixel"
 # Images decoded at once: bounds the memory.
 _AT_ONCE = 16
@@ -117,13 +117,12 @@ class _Differences:
 
     def summary(self) -> dict[str, Any]:
         mean_B, largest_B, feature_B = np.concatenate(self._parts, axis=1)
+        is_near = mean_B.max() < MEAN_DIFFERENCE and largest_B.max() <= LARGEST_DIFFERENCE
         return {
             "crops": len(mean_B),
             "mean_difference": round(float(mean_B.mean()), 4),
             "largest_mean_difference": round(float(mean_B.max()), 4),
             "largest_difference": int(largest_B.max()),
             "largest_feature_difference": float(f"{feature_B.max():.3g}"),
-            "agrees": bool(
-                mean_B.max() < MAX_MEAN and largest_B.max() <= MAX_LARGEST and feature_B.max() < MAX_FEATURE
-            ),
+            "agrees": bool(is_near and feature_B.max() < MAX_FEATURE),
         }

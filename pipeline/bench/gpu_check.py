@@ -25,7 +25,7 @@ from fdbpl.pipeline.clip.backbone import forget_backbones, load_backbone, random
 from fdbpl.pipeline.data import load_data
 from fdbpl.pipeline.device import choose_device
 from fdbpl.pipeline.features import begin_features, feature_block
-from fdbpl.pipeline.loading.decoder import make_decoder
+from fdbpl.pipeline.loading.decoder import LARGEST_DIFFERENCE, MEAN_DIFFERENCE, make_decoder
 from fdbpl.pipeline.optim import make_optimizer
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.student_run import gather
@@ -99,8 +99,8 @@ def _agreement(parameters: GpuParameters, folder: Path, ui: Ui) -> Iterator[Chec
     )
     for row in compared["results"]:
         for key, bound in (
-            ("largest_mean_difference", agreement.MAX_MEAN),
-            ("largest_difference", agreement.MAX_LARGEST),
+            ("largest_mean_difference", MEAN_DIFFERENCE),
+            ("largest_difference", LARGEST_DIFFERENCE),
             ("largest_feature_difference", agreement.MAX_FEATURE),
         ):
             name = f"{row['backend']} against pillow, {row['crops']} crops: {key.replace('_', ' ')}"

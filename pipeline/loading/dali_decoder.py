@@ -6,8 +6,9 @@ that failed are decoded one by one, and what DALI refuses by Pillow, which says 
 always: decoding only the window is 1.3 times as fast at one window an image, but does not notice that a file is cut
 short below it.
 
-On a CUDA device decoding is `mixed`, with the chroma upsampling of the CPU's decoder. The JPEG engine of some GPUs is
-left alone: DALI gives it a share of each batch, and its pixels differ, so that a crop would depend on its batch.
+On a CUDA device decoding is `mixed`. A GPU's JPEG engine, where it has one, gets every file that it can decode: its
+pixels are those of the CPU's decoder, while CUDA's are up to 5 grey levels off, so that with a share of each batch, as by
+default, a crop would depend on its batch. Progressive files, which the engine leaves to CUDA, go through Pillow there.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from torch.utils.dlpack import from_dlpack
 
 from fdbpl.pipeline.loading.batch_decoder import AT_ONCE, BatchDecoder
 from fdbpl.pipeline.loading.image_file import ImageFile, decode_with_pillow
+from fdbpl.pipeline.loading.threads import in_threads
 
 # DALI's type hints lack its constants and refuse nodes that it takes.
 dali: Any = nvidia.dali
@@ -38,12 +40,16 @@ class DaliDecoder(BatchDecoder):
         self._pipeline: Any = None
 
     def _decode(self, files: Sequence[ImageFile]) -> list[Tensor]:
-        native = [file for file in files if file.is_native]
+        is_ours = [file.is_native and not (self.device.type == "cuda" and file.is_progressive) for file in files]
+        native = [file for file, is_it in zip(files, is_ours, strict=True) if is_it]
+        odd = iter(
+            in_threads(self._decode_odd, [file for file, is_it in zip(files, is_ours, strict=True) if not is_it])
+        )
         try:
             decoded = iter(self._decode_native(native))
         except RuntimeError as error:
             decoded = iter(self._decode_one_by_one(native, error))
-        return [next(decoded) if file.is_native else self._decode_odd(file) for file in files]
+        return [next(decoded) if is_it else next(odd).to(self.device) for is_it in is_ours]
 
     def _decode_native(self, files: Sequence[ImageFile]) -> list[Tensor]:
         if not files:
@@ -62,13 +68,13 @@ class DaliDecoder(BatchDecoder):
                     torch.cuda.current_stream(self.device).synchronize()
             except RuntimeError:
                 faults += 1
-                images.append(self._decode_odd(file))
+                images.append(self._decode_odd(file).to(self.device))
         if not faults:
             raise error
         return images
 
     def _decode_odd(self, file: ImageFile) -> Tensor:
-        return torch.from_numpy(np.array(decode_with_pillow(file))).to(self.device)
+        return torch.from_numpy(np.array(decode_with_pillow(file)))
 
     def _run(self, encoded: list[np.ndarray]) -> Any:
         """Decode one batch; returns DALI's list of the images. The pipeline cannot be used again after an error."""
@@ -102,6 +108,7 @@ class DaliDecoder(BatchDecoder):
                     output_type=dali.types.RGB,
                     adjust_orientation=False,
                     jpeg_fancy_upsampling=True,
+                    # All that the engine can decode; what is left is CUDA's.
                     **({"hw_decoder_load": 1.0} if is_cuda else {}),
                 )
             )

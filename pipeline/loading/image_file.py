@@ -40,7 +40,7 @@ class ImageFile:
     """The bytes of an image file and its header: size in stored pixels (EXIF rotation not applied) and kind.
 
     `index` is the file's position in the caller's list, for error messages. `is_native` says that every
-    backend decodes this kind as Pillow does.
+    backend decodes this kind as Pillow does; `is_progressive` that it is a JPEG sent in several passes.
     """
 
     index: int
@@ -50,6 +50,7 @@ class ImageFile:
     width: int
     kind: str
     is_native: bool
+    is_progressive: bool = False
 
     @property
     def kind_in_words(self) -> str:
@@ -78,11 +79,21 @@ def read_image_file(path: Path, index: int) -> ImageFile:
         with open_image(data) as image:
             width, height = image.size
             kind = image.format or "unknown"
+            is_progressive = "progressive" in image.info
         check_png(data)
     except PILLOW_ERRORS as error:
         raise UnreadableImage(index, path, " ".join(str(error).split()) or type(error).__name__) from error
     is_native = kind == "JPEG" or (kind == "PNG" and data[_PNG_BIT_DEPTH] <= 8)
-    return ImageFile(index=index, path=path, data=data, height=height, width=width, kind=kind, is_native=is_native)
+    return ImageFile(
+        index=index,
+        path=path,
+        data=data,
+        height=height,
+        width=width,
+        kind=kind,
+        is_native=is_native,
+        is_progressive=is_progressive,
+    )
 
 
 def decode_with_pillow(file: ImageFile) -> Image.Image:

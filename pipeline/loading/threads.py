@@ -6,30 +6,31 @@ from typing import TypeVar
 
 import torch
 
+ItemT = TypeVar("ItemT")
 DoneT = TypeVar("DoneT")
 
 
-def in_threads(work: Callable[[int], DoneT], numbers: Sequence[int]) -> list[DoneT]:
-    """`work` of each number, in order, on as many threads as torch has; the error of the first number that has one is
+def in_threads(work: Callable[[ItemT], DoneT], items: Sequence[ItemT]) -> list[DoneT]:
+    """`work` of each item, in order, on as many threads as torch has; the error of the first item that has one is
     raised.
 
     Within each of them torch uses one thread: two levels of threads cost a quarter of the speed. The threads live for
     this call only, since a process that is forked later would not have them.
     """
-    num_threads = min(torch.get_num_threads(), len(numbers))
+    num_threads = min(torch.get_num_threads(), len(items))
     if num_threads <= 1:
-        return [work(number) for number in numbers]
-    # A share for each thread, not a task for each number: a hand-over costs as much as a small image's header.
-    shares = [range(first, len(numbers), num_threads) for first in range(num_threads)]
-    done: list[DoneT | None] = [None] * len(numbers)
+        return [work(item) for item in items]
+    # A share for each thread, not a task for each item: a hand-over costs as much as a small image's header.
+    shares = [range(first, len(items), num_threads) for first in range(num_threads)]
+    done: list[DoneT | None] = [None] * len(items)
     errors: dict[int, BaseException] = {}
 
     def run(share: range) -> None:
         torch.set_num_threads(1)
         for position in share:
             try:
-                done[position] = work(numbers[position])
-            except Exception as error:  # noqa: BLE001 - raised below, in the order of the numbers
+                done[position] = work(items[position])
+            except Exception as error:  # noqa: BLE001 - raised below, in the order of the items
                 errors[position] = error
                 return
 

@@ -42,7 +42,7 @@ def measured_rates(config: RunConfig, seconds: float = SECONDS) -> dict[str, tup
 
     def label() -> int:
         pixels_B = pixels(*views, teacher.image_size)
-        encode(pixels_B)  # its numbers arrive on the CPU, so the device has done its work
+        encode(pixels_B)()  # its numbers arrive on the CPU, so the device has done its work
         return len(pixels_B)
 
     label()
