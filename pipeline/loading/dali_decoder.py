@@ -7,8 +7,8 @@ always: decoding only the window is 1.3 times as fast at one window an image, bu
 short below it.
 
 On a CUDA device decoding is `mixed`. A GPU's JPEG engine, where it has one, gets every file that it can decode: its
-pixels are those of the CPU's decoder, while CUDA's are up to 5 grey levels off, so that with a share of each batch, as by
-default, a crop would depend on its batch. Progressive files, which the engine leaves to CUDA, go through Pillow there.
+pixels are those of the CPU's decoder, while CUDA's are up to 5 grey levels off, so that with a share of each batch, as
+by default, a crop would depend on its batch. Progressive files, which the engine leaves to CUDA, go through Pillow.
 """
 
 from collections.abc import Sequence
@@ -42,9 +42,8 @@ class DaliDecoder(BatchDecoder):
     def _decode(self, files: Sequence[ImageFile]) -> list[Tensor]:
         is_ours = [file.is_native and not (self.device.type == "cuda" and file.is_progressive) for file in files]
         native = [file for file, is_it in zip(files, is_ours, strict=True) if is_it]
-        odd = iter(
-            in_threads(self._decode_odd, [file for file, is_it in zip(files, is_ours, strict=True) if not is_it])
-        )
+        others = [file for file, is_it in zip(files, is_ours, strict=True) if not is_it]
+        odd = iter(in_threads(self._decode_odd, others))
         try:
             decoded = iter(self._decode_native(native))
         except RuntimeError as error:

@@ -22,7 +22,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from fdbpl.pipeline.loading.image_file import ImageFile
 
-# How far the pixels of any decoder may be from Pillow's in the same window, of 255: at most, and on average over a crop.
+# How far any decoder's pixels may be from Pillow's in the same window, of 255: at most, and on average over a crop.
 LARGEST_DIFFERENCE, MEAN_DIFFERENCE = 4, 0.3
 # Of a list in a message: enough for a person, few enough for a record.
 _NUM_SHOWN = 50
