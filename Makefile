@@ -50,8 +50,9 @@ format: setup ## format and sort imports
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-gpu-check: setup ## the tests that need a CUDA device
+gpu-check: setup ## on a CUDA device: the tests that need one, then agreement, replay, waits, speed and memory
 	$(BIN)/python -m pytest -m gpu $(ARGS)
+	$(BIN)/fdbpl bench gpu --out build/gpu-check.json
 
 clean: ## remove what the build made (not .venv, not runs)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,8 +1,8 @@
 """The pixels of a block's views in full batches, made while others are encoded.
 
 Images are decoded once for all of their seeds where these fit a batch; batches are full across the borders between
-images, and only the last of a block is filled up. Memory: at most `DEPTH + 3` batches of uint8 pixels (3 size^2 bytes a
-view), whatever the number of seeds and images.
+images, and only the last of a block is filled up. Memory: at most `MOST_BATCHES` batches of uint8 pixels (3 size^2
+bytes a view), whatever the number of seeds and images.
 """
 
 from collections import deque
@@ -18,6 +18,8 @@ from fdbpl.cache_layout.blocks import Block
 
 # Groups of views that are cut ahead of the one that is encoded.
 DEPTH = 2
+# Those, the one being cut, the one that is encoded, and two halves that are joined.
+MOST_BATCHES = DEPTH + 4
 Views = tuple[np.ndarray, np.ndarray]
 ItemT = TypeVar("ItemT")
 MadeT = TypeVar("MadeT")
@@ -38,11 +40,12 @@ def pixel_batches(block: Block, batch_size: int, cut: Callable[[Views], Tensor])
     for pixels_V in made_ahead(_groups(block, batch_size), cut, DEPTH):
         kept.append(pixels_V)
         while sum(map(len, kept)) >= batch_size:
-            joined = torch.cat(kept)
+            # Mostly a group is a batch, and need not be copied.
+            joined = torch.cat(kept) if len(kept) > 1 else kept[0]
             yield joined[:batch_size]
             kept = [joined[batch_size:]] if len(joined) > batch_size else []
     if kept:
-        yield torch.cat(kept)
+        yield torch.cat(kept) if len(kept) > 1 else kept[0]
 
 
 def filled_up(pixels_V: Tensor, batch_size: int) -> Tensor:

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from fdbpl.pipeline.batches import DEPTH, made_ahead
 from fdbpl.pipeline.clip.backbone import load_backbone
 from fdbpl.pipeline.config import ModelConfig, RunConfig
 from fdbpl.pipeline.data import load_data
@@ -93,17 +94,20 @@ def _encode(
     device = choose_device(config.loading.device)
     backbone = load_backbone(model, device)
     decoder = kept_decoder(decoder_name(config), device)
-    parts: list[Tensor] = []
-    for start in range(0, len(positions), config.loading.batch_size):
-        chosen = positions[start : start + config.loading.batch_size]
+
+    def cut(chosen: list[int]) -> Tensor:
+        files = [image_root(config) / data.test.paths[position] for position in chosen]
         try:
-            pixels = decoder.center(
-                [image_root(config) / data.test.paths[position] for position in chosen], backbone.image_size
-            )
+            return decoder.center(files, backbone.image_size)
         except UnreadableImages as error:
             # The decoder counts within its call, people within the split.
             bad = [UnreadableImage(chosen[one.index], one.path, one.reason) for one in error.images]
             raise UnreadableImages(bad, error.num_images) from error
+
+    size = config.loading.batch_size
+    batches = [positions[start : start + size] for start in range(0, len(positions), size)]
+    parts: list[Tensor] = []
+    for pixels in made_ahead(batches, cut, DEPTH):
         parts.append(backbone.encode_pixels(pixels).cpu())
-        on_progress(start + len(chosen), len(positions))
+        on_progress(sum(map(len, parts)), len(positions))
     return torch.cat(parts)

@@ -45,12 +45,15 @@ class GpuParameters:
     Attributes:
         device: cuda; or cpu, to try the checks themselves where there is no GPU.
         num_images: varied files that decoders are compared on.
+        model: of the features that are compared; student: of the steps that are looked at.
         teachers: (model, precision, compile) whose pass is measured.
         pass_images, seeds, batch_size: of these passes.
     """
 
     device: str = "cuda"
     num_images: int = 500
+    model: str = "ViT-B-32"
+    student: str = "ViT-B-32"
     teachers: tuple[tuple[str, str, bool], ...] = (
         ("ViT-B-32", "fp32", False),
         ("ViT-B-32", "bf16", False),
@@ -93,7 +96,12 @@ def _check(name: str, found: Any, bound: str | None = None, passed: bool = True)
 
 def _agreement(parameters: GpuParameters, folder: Path, ui: Ui) -> Iterator[Check]:
     compared = bench_agreement(
-        AgreementParameters(backends=parameters.decoders, device=parameters.device, num_images=parameters.num_images),
+        AgreementParameters(
+            backends=parameters.decoders,
+            device=parameters.device,
+            num_images=parameters.num_images,
+            model=parameters.model,
+        ),
         folder,
         ui,
     )
@@ -128,16 +136,18 @@ def _replay(parameters: GpuParameters, folder: Path, ui: Ui) -> Iterator[Check]:
 
 def _training_waits(parameters: GpuParameters, folder: Path, ui: Ui) -> Iterator[Check]:
     """Students on stored labels and features, and the teacher's own loop."""
-    weights = str(random_checkpoint("ViT-B-32", folder / "waits" / "student.safetensors"))
+    weights = str(random_checkpoint(parameters.student, folder / "waits" / "student.safetensors"))
     student = {
-        "model": "ViT-B-32",
+        "model": parameters.student,
         "pretrained": weights,
         "objective": ["kdpl", "fdbpl"],
         "classes": "all",
         "shots": 0,
         "seeds": 1,
     }
-    small = TeacherParameters(model="ViT-B-32", num_images=64, num_seeds=2, batch_size=32, device=parameters.device)
+    small = TeacherParameters(
+        model=parameters.student, num_images=64, num_seeds=2, batch_size=32, device=parameters.device
+    )
     config = bench_config(small, folder / "waits", student=[student])
     prepare_store(config)
     run_pass(config)

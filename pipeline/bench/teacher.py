@@ -13,10 +13,12 @@ import torch
 
 from fdbpl.cache_layout.seal import seal
 from fdbpl.cache_layout.store import open_store
+from fdbpl.pipeline.batches import MOST_BATCHES
 from fdbpl.pipeline.bench.decode import make_images
 from fdbpl.pipeline.bench.machine import machine
+from fdbpl.pipeline.bench.peak_memory import growth_bytes
 from fdbpl.pipeline.bench.turns import take_turns
-from fdbpl.pipeline.clip.backbone import load_backbone, random_checkpoint
+from fdbpl.pipeline.clip.backbone import Backbone, load_backbone, random_checkpoint
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.config_file import parse_config
 from fdbpl.pipeline.device import choose_device
@@ -26,6 +28,8 @@ from fdbpl.pipeline.teach import prepare_store, teach_block
 from fdbpl.pipeline.versions import installed
 from fdbpl.pipeline.whole_file import replace_json
 
+# Threads, imported modules, and the store's own buffers.
+_RUNTIME_BYTES = 64 * 2**20
 FORWARD, PASS = "forward alone", "teacher pass"
 CLASSES = ("cat", "dog", "house", "tree")
 
@@ -60,7 +64,8 @@ def bench_teacher(parameters: TeacherParameters, folder: Path, ui: Ui) -> dict[s
     """Measure both in turns; everything is put into `folder`.
 
     Returns:
-        machine, parameters, results: a list of {name, views_per_s, share_of_forward}.
+        machine, parameters, results: a list of {name, views_per_s, share_of_forward}; memory: host memory that the
+        first pass needed beside the model, in bytes, and the figure that bounds it.
 
     Raises:
         ValueError: an unknown model, decoder or device.
@@ -88,6 +93,9 @@ def bench_teacher(parameters: TeacherParameters, folder: Path, ui: Ui) -> dict[s
         prepare_store(config)
 
     new_store()
+    forward()  # its activations are not the pass's
+    growth = growth_bytes(whole_pass)
+    new_store()
     with ui.bar("measure", "turns") as on_progress:
         rates = take_turns(
             {FORWARD: forward, PASS: whole_pass},
@@ -109,7 +117,19 @@ def bench_teacher(parameters: TeacherParameters, folder: Path, ui: Ui) -> dict[s
         "machine": machine(installed(packages), folder, device),
         "parameters": asdict(parameters),
         "results": results,
+        "memory": {"growth_bytes": growth, "bound_bytes": _bound_bytes(parameters, teacher)},
     }
+
+
+def _bound_bytes(parameters: TeacherParameters, teacher: Backbone) -> int:
+    """Batches of pixels, images that are decoded at a time, and the block's rows twice: in parts, and as a whole. The
+    number of crops of an image is not in it but for the rows."""
+    width, height = parameters.size
+    pixels = MOST_BATCHES * parameters.batch_size * 3 * teacher.image_size**2
+    # Beside an image and its file lies what the resize of a window needs.
+    decoded = torch.get_num_threads() * 2 * 3 * width * height
+    row_bytes = 2 * teacher.embedding_width + 4 * 4 + 1
+    return pixels + decoded + 2 * parameters.num_images * parameters.num_seeds * row_bytes + _RUNTIME_BYTES
 
 
 def run_pass(config: RunConfig) -> None:

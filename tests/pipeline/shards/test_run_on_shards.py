@@ -88,7 +88,8 @@ def test_test_images_are_read_from_shards(make_config: MakeConfig, shards: str) 
         one = one.model_copy(update={"folder": one.folder / str(len(found))})
         assert write_test_features(one, key, lambda done, total: None) == len(data.test)
         found.append(read_test_features(one, data, model))
-    assert found[0] is not None and found[1] is not None and found[0].equal(found[1])
+    assert found[0] is not None and found[1] is not None
+    assert found[0].features_ND.equal(found[1].features_ND) and found[0].images_N.equal(found[1].images_N)
 
 
 def test_a_shard_that_is_cut_short_is_told_before_the_teacher_runs(make_config: MakeConfig, shards: str) -> None:
@@ -98,7 +99,7 @@ def test_a_shard_that_is_cut_short_is_told_before_the_teacher_runs(make_config: 
     last.write_bytes(last.read_bytes()[:30_000])
     with pytest.raises(UnreadableImages) as caught:
         prepare_store(config)
-    assert caught.value.num_scanned == 128 and 0 < len(caught.value.images) < 28
+    assert caught.value.num_images == 128 and 0 < len(caught.value.images) < 28
     cut = (f"{last}: the shard is cut short", f"the shard {last} is cut short")
     assert all(any(words in bad.reason for words in cut) for bad in caught.value.images)
     assert not config.store.path.exists()
