@@ -22,6 +22,7 @@ from fdbpl.pipeline.bench.syncs import find_syncs
 from fdbpl.pipeline.bench.teacher import PASS, TeacherParameters, bench_config, bench_teacher, run_pass
 from fdbpl.pipeline.bench.varied_images import make_varied_images
 from fdbpl.pipeline.clip.backbone import forget_backbones, load_backbone, random_checkpoint
+from fdbpl.pipeline.config import ModelConfig, Precision
 from fdbpl.pipeline.data import load_data
 from fdbpl.pipeline.device import choose_device
 from fdbpl.pipeline.features import begin_features, feature_block
@@ -35,6 +36,8 @@ from fdbpl.pipeline.train import step
 from fdbpl.pipeline.versions import installed
 
 MIN_SHARE = 0.9
+# A bit of the arithmetic's values, as they are summed up in another order.
+MAX_ROW: dict[Precision, float] = {"fp32": 1e-5, "bf16": 1e-2}
 Check = dict[str, Any]
 
 
@@ -78,7 +81,7 @@ def bench_gpu(parameters: GpuParameters, folder: Path, ui: Ui) -> dict[str, Any]
     """
     choose_device(parameters.device)
     results: list[Check] = []
-    for checks in (_agreement, _replay, _training_waits, _passes):
+    for checks in (_agreement, _replay, _rows, _training_waits, _passes):
         for one in checks(parameters, folder, ui):
             results.append(one)
             ui.say(f"{'passed' if one['passed'] else 'FAILED'}  {one['check']}: {one['found']}")
@@ -132,6 +135,18 @@ def _replay(parameters: GpuParameters, folder: Path, ui: Ui) -> Iterator[Check]:
             alone = decoder.windows(files, np.arange(len(b)), images.boxes_B4[b], images.flips_B[b], 224)
             different += int((alone != together[torch.from_numpy(b).to(alone.device)]).sum())
         yield _check(f"{name}: values that a crop has otherwise in another batch", different, "0", different == 0)
+
+
+def _rows(parameters: GpuParameters, folder: Path, ui: Ui) -> Iterator[Check]:
+    """What a model says of a crop, at other places of a batch: by how much any value of a unit feature differs."""
+    weights = str(random_checkpoint(parameters.student, folder / "rows" / "model.safetensors"))
+    for precision, bound in MAX_ROW.items():
+        config = ModelConfig(model=parameters.student, pretrained=weights, precision=precision)
+        model = load_backbone(config, parameters.device)
+        pixels = torch.randint(0, 256, (64, 3, model.image_size, model.image_size)).to(torch.uint8)
+        difference = (model.encode_pixels(pixels) - model.encode_pixels(pixels.flip(0)).flip(0)).abs().max().item()
+        name = f"{parameters.student} {precision}: a row at another place of its batch, largest difference"
+        yield _check(name, float(f"{difference:.2g}"), f"at most {bound}", difference <= bound)
 
 
 def _training_waits(parameters: GpuParameters, folder: Path, ui: Ui) -> Iterator[Check]:
