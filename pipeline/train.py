@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from fdbpl.pipeline.batches import made_ahead
 from fdbpl.pipeline.checkpoint import load_into, load_state, save_state
 from fdbpl.pipeline.config import StudentConfig
 from fdbpl.pipeline.data import TrainingSet
@@ -22,6 +23,7 @@ from fdbpl.pipeline.objectives.base import Objective
 from fdbpl.pipeline.optim import learning_rate, make_optimizer, set_learning_rate
 from fdbpl.pipeline.sampling import epoch_seed, epoch_views, steps_per_epoch
 from fdbpl.pipeline.supervision import Supervision
+from fdbpl.pipeline.values import Views
 from fdbpl.pipeline.views import ViewSource
 
 # A state is written at the end of an epoch, but not more often than this: short epochs cost no file each.
@@ -129,9 +131,15 @@ def _epoch(
         seed=seed,
         batch_size=config.batch_size,
     )
+    source = ingredients.source
+
+    def bring(batch: tuple[np.ndarray, np.ndarray]) -> Views:
+        positions_B, seeds_B = batch
+        return source.bring(training.image_ids_M[positions_B], seeds_B, training.labels_M[positions_B])
+
     count = 0
-    for positions_B, seeds_B in batches:
-        losses = step(ingredients, optimizer, positions_B, seeds_B)
+    for views in made_ahead(batches, bring, source.ahead) if source.ahead else map(bring, batches):
+        losses = step(ingredients, optimizer, source.complete(views))
         for name, value in losses.items():
             sums[name] = sums[name] + value if name in sums else value
         count += 1
@@ -145,15 +153,8 @@ def _epoch(
     return means
 
 
-def step(
-    ingredients: Ingredients,
-    optimizer: torch.optim.Optimizer,
-    positions_B: np.ndarray,
-    seeds_B: np.ndarray,
-) -> dict[str, torch.Tensor]:
+def step(ingredients: Ingredients, optimizer: torch.optim.Optimizer, views: Views) -> dict[str, torch.Tensor]:
     """One optimiser step on a batch; each term's mean and the loss, left on the device."""
-    training = ingredients.training
-    views = ingredients.source.views(training.image_ids_M[positions_B], seeds_B, training.labels_M[positions_B])
     targets = ingredients.supervision.targets(views)
     terms = ingredients.objective(ingredients.learner(views), targets)
     loss = terms.total()

@@ -34,6 +34,7 @@ from fdbpl.pipeline.students import student_plans
 from fdbpl.pipeline.teach import TeacherLabels, prepare_store
 from fdbpl.pipeline.train import step
 from fdbpl.pipeline.versions import installed
+from fdbpl.pipeline.views import views_of
 
 MIN_SHARE = 0.9
 # A bit of the arithmetic's values, as they are summed up in another order.
@@ -175,10 +176,14 @@ def _training_waits(parameters: GpuParameters, folder: Path, ui: Ui) -> Iterator
         for plan in student_plans(config):
             ingredients = gather(config, plan, data, reader)
             optimizer = make_optimizer(plan.config.optim, ingredients.learner.prompts().values())
-            batch, seeds = np.arange(32), np.zeros(32, dtype=np.int64)
+            batch = np.arange(32), np.zeros(32, dtype=np.int64), ingredients.training.labels_M[:32]
+
+            def one_step() -> None:
+                step(ingredients, optimizer, views_of(ingredients.source, *batch))  # noqa: B023 - called at once
+
             for _ in range(3):
-                step(ingredients, optimizer, batch, seeds)
-            waits = find_syncs(lambda: step(ingredients, optimizer, batch, seeds), parameters.device)  # noqa: B023 - called at once
+                one_step()
+            waits = find_syncs(one_step, parameters.device)
             objective = plan.objective
             yield _check(f"{objective}: waits in a training step", _places(waits), "none", not waits)
     teacher = load_backbone(config.teacher, parameters.device)

@@ -6,6 +6,7 @@ disk, beside the result: so callers bound the memory by the number of paths of a
 looks at all of its files again, one by one, to name every bad one.
 """
 
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -37,6 +38,8 @@ class CutDecoder(ABC):
         self.device = device
         self.reason = reason
         self._stream: torch.cuda.Stream | None = None
+        # A live student's crops are cut ahead in one thread while its online teacher may want others in another.
+        self._lock = threading.Lock()
 
     def windows(
         self,
@@ -64,13 +67,15 @@ class CutDecoder(ABC):
 
         try:
             files = _read_all(read, len(paths))
-            return self._on_own_stream(files, describe(files))
+            with self._lock:
+                return self._on_own_stream(files, describe(files))
         except UnreadableImage as error:
             bad = []
             for index in range(len(paths)):
                 try:
                     file = read_image_file(Path(paths[index]), index)
-                    self._check(file)  # first: that a file is cut short says more than that it has changed
+                    with self._lock:
+                        self._check(file)  # first: that a file is cut short says more than that it has changed
                     if check is not None:
                         check(file)
                 except UnreadableImage as one:

@@ -125,7 +125,7 @@ class Decoder(Protocol):
 @lru_cache(maxsize=4)
 def kept_decoder(name: str, device: str) -> Decoder:
     """`make_decoder`, once a process: on a GPU DALI takes 2 s to make ready, which a task should not pay for each of
-    its blocks. Not for several threads at a time."""
+    its blocks."""
     return make_decoder(name, device)
 
 

@@ -14,6 +14,7 @@ from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.workflow import Workflow
 from fdbpl.pipeline.student_run import gather
 from fdbpl.pipeline.students import student_plans
+from fdbpl.pipeline.views import views_of
 
 pytestmark = [
     pytest.mark.gpu,
@@ -40,7 +41,7 @@ def test_the_whole_job_runs_and_cached_follows_online(
         cached = gather(config, plan, data, reader)
         online = gather(config, replace(plan, supervision="online"), data, reader)
         ids = cached.training.image_ids_M[:16]
-        views = cached.source.views(ids, ids % 4, cached.training.labels_M[:16])
+        views = views_of(cached.source, ids, ids % 4, cached.training.labels_M[:16])
         stored = cached.supervision.targets(views).teacher().log_softmax(dim=-1)
         live = online.supervision.targets(views).teacher().log_softmax(dim=-1)
     assert stored.device.type == live.device.type == "cuda"

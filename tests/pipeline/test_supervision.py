@@ -26,6 +26,7 @@ from fdbpl.pipeline.supervision import OnlineTeacher, StoredTeacher, stored_labe
 from fdbpl.pipeline.teach import image_root, prepare_store, teach_block
 from fdbpl.pipeline.train import Ingredients, step
 from fdbpl.pipeline.values import Views
+from fdbpl.pipeline.views import views_of
 from fdbpl.pipeline.windows import ComputedWindows, Pixels, StoredWindows, Windows
 
 StudentTable = Callable[..., dict[str, Any]]
@@ -54,7 +55,9 @@ def losses(ingredients: Ingredients, plan: StudentPlan) -> list[float]:
     for number in range(STEPS):
         positions = order.choice(len(ingredients.training), BATCH, replace=False)
         seeds = np.full(BATCH, number % ingredients.num_seeds)
-        values.append(step(ingredients, optimizer, positions, seeds)["loss"].item())
+        training = ingredients.training
+        views = views_of(ingredients.source, training.image_ids_M[positions], seeds, training.labels_M[positions])
+        values.append(step(ingredients, optimizer, views)["loss"].item())
     return values
 
 
