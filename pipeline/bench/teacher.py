@@ -13,7 +13,7 @@ import torch
 
 from fdbpl.cache_layout.seal import seal
 from fdbpl.cache_layout.store import open_store
-from fdbpl.pipeline.batches import MOST_BATCHES
+from fdbpl.pipeline.batches import MOST_BATCHES, pixel_batches
 from fdbpl.pipeline.bench.decode import make_images
 from fdbpl.pipeline.bench.machine import machine
 from fdbpl.pipeline.bench.peak_memory import growth_bytes
@@ -23,12 +23,14 @@ from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.config_file import parse_config
 from fdbpl.pipeline.device import choose_device
 from fdbpl.pipeline.labels_manifest import CAMPAIGN
+from fdbpl.pipeline.loading.decoder import kept_decoder
 from fdbpl.pipeline.progress import Ui
-from fdbpl.pipeline.teach import prepare_store, teach_block
+from fdbpl.pipeline.teach import image_root, prepare_store, teach_block
 from fdbpl.pipeline.versions import installed
 from fdbpl.pipeline.whole_file import replace_json
+from fdbpl.pipeline.windows import ComputedWindows, Pixels
 
-# Threads, imported modules, and the store's own buffers.
+# Threads, imported modules, and files as they are on disk.
 _RUNTIME_BYTES = 64 * 2**20
 FORWARD, PASS = "forward alone", "teacher pass"
 CLASSES = ("cat", "dog", "house", "tree")
@@ -64,8 +66,8 @@ def bench_teacher(parameters: TeacherParameters, folder: Path, ui: Ui) -> dict[s
     """Measure both in turns; everything is put into `folder`.
 
     Returns:
-        machine, parameters, results: a list of {name, views_per_s, share_of_forward}; memory: host memory that the
-        first pass needed beside the model, in bytes, and the figure that bounds it.
+        machine, parameters, results: a list of {name, views_per_s, share_of_forward}; memory: host memory that
+        reading, decoding and cutting needed in the first pass, in bytes, and the figure that bounds it.
 
     Raises:
         ValueError: an unknown model, decoder or device.
@@ -88,14 +90,22 @@ def bench_teacher(parameters: TeacherParameters, folder: Path, ui: Ui) -> dict[s
         run_pass(config)
         return num_views
 
+    def only_pixels() -> None:
+        """What the pass does but for the model, whose own memory would hide the rest."""
+        store = open_store(config.store.path)
+        decoder = kept_decoder(store.manifest.fields["decoder"]["name"], device)
+        windows = ComputedWindows(config.crops.policy(teacher.image_size), store.images)
+        pixels = Pixels(decoder, image_root(config), store.images, windows)
+        for block in store.missing_blocks(CAMPAIGN):
+            for _ in pixel_batches(block, parameters.batch_size, lambda views: pixels(*views, teacher.image_size)):
+                pass
+
     def new_store() -> None:
         shutil.rmtree(config.store.path, ignore_errors=True)
         prepare_store(config)
 
     new_store()
-    forward()  # its activations are not the pass's
-    growth = growth_bytes(whole_pass)
-    new_store()
+    growth = growth_bytes(only_pixels)
     with ui.bar("measure", "turns") as on_progress:
         rates = take_turns(
             {FORWARD: forward, PASS: whole_pass},
@@ -122,14 +132,12 @@ def bench_teacher(parameters: TeacherParameters, folder: Path, ui: Ui) -> dict[s
 
 
 def _bound_bytes(parameters: TeacherParameters, teacher: Backbone) -> int:
-    """Batches of pixels, images that are decoded at a time, and the block's rows twice: in parts, and as a whole. The
-    number of crops of an image is not in it but for the rows."""
+    """Batches of pixels, and images that are decoded at a time. The number of crops of an image is not in it."""
     width, height = parameters.size
     pixels = MOST_BATCHES * parameters.batch_size * 3 * teacher.image_size**2
     # Beside an image and its file lies what the resize of a window needs.
     decoded = torch.get_num_threads() * 2 * 3 * width * height
-    row_bytes = 2 * teacher.embedding_width + 4 * 4 + 1
-    return pixels + decoded + 2 * parameters.num_images * parameters.num_seeds * row_bytes + _RUNTIME_BYTES
+    return pixels + decoded + _RUNTIME_BYTES
 
 
 def run_pass(config: RunConfig) -> None:

@@ -140,7 +140,7 @@ def make_decoder(name: str = "auto", device: torch.device | str = "cpu") -> Deco
     device = torch.device(device)
     reason = f"{name} was asked for"
     if name == "auto" and device.type == "cuda":
-        name, reason = "dali", "auto: DALI decodes and crops on the CUDA device"
+        name, reason = "dali", "auto: DALI decodes on the CUDA device, where crops are cut too"
     elif name == "auto":
         name, reason = "torchvision", "auto: torchvision is the fastest on the CPU"
     if name not in _MAKERS:

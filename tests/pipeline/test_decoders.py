@@ -261,7 +261,7 @@ def test_an_image_is_decoded_once_for_all_its_windows(
 def test_auto_takes_torchvision_on_the_cpu_and_dali_on_cuda() -> None:
     on_cpu, on_cuda = make_decoder(), make_decoder("auto", "cuda:0")
     assert (on_cpu.name, on_cpu.reason) == ("torchvision", "auto: torchvision is the fastest on the CPU")
-    assert (on_cuda.name, on_cuda.reason) == ("dali", "auto: DALI decodes and crops on the CUDA device")
+    assert (on_cuda.name, on_cuda.reason) == ("dali", "auto: DALI decodes on the CUDA device, where crops are cut too")
 
 
 def test_a_decoder_says_its_name_and_version(decoder: Decoder) -> None:
