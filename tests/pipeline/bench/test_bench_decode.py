@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from fdbpl.pipeline.bench import turns
-from fdbpl.pipeline.bench.decode import PLAIN, PUBLIC, DecodeParameters, bench_decode, make_images, size_of
+from fdbpl.pipeline.bench.decode import DecodeParameters, bench_decode, make_images, size_of
+from fdbpl.pipeline.bench.decode_peers.dataloader import PLAIN, PUBLIC
 from fdbpl.pipeline.bench.simple_output import simple_table, write_simple
 from fdbpl.pipeline.bench.teacher import FORWARD, PASS, TeacherParameters, bench_teacher
 from fdbpl.pipeline.bench.turns import take_turns
@@ -90,6 +91,7 @@ def test_every_way_of_decoding_is_measured(tmp_path: Path, one_thread: None) -> 
         "crops_per_s",
         "ratio_to_pillow",
     }
+    assert results["skipped"] == results["notes"] == []
     assert torch.get_num_threads() == 1
     write_simple(tmp_path / "out", results, value="crops_per_s", names=("backend", "workload"))
     assert json.loads((tmp_path / "out" / "results.json").read_text())["results"] == results["results"]
