@@ -4,7 +4,7 @@ Every way cuts the same windows of the same files to the same size. With K crops
 all of them (`once`), or, to show what that saves, once for each (`each`), as a data set of single views does.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -111,7 +111,7 @@ def _ways(peers: Sequence[DecodePeer], views: Views, stack: ExitStack) -> dict[t
 
 def _notes(ways: dict[tuple[str, str], Way], workload: _Workload) -> Iterator[str]:
     for (backend, kind), way in ways.items():
-        if way.setting:
+        if way.crops is not None:
             mean, largest = from_pillow(way.crops(), workload.views)
             yield (
                 f"{backend}, {kind}, {workload.num_crops} crops of {workload.image_size}: {way.setting}; "
@@ -125,11 +125,12 @@ def _rows(
     names = {f"{backend}: {kind}": (backend, kind) for backend, kind in ways}
     with ui.bar(f"{workload.image_size}, {workload.num_crops} crops", "turns") as on_progress:
         rates = take_turns(
-            {name: _counted(ways[key]) for name, key in names.items()},
+            {name: ways[key].take for name, key in names.items()},
             seconds=parameters.seconds,
             num_rounds=parameters.num_rounds,
             on_progress=on_progress,
-            before={name: drain for name, key in names.items() if (drain := ways[key].drain)},
+            before={name: ways[key].before for name, key in names.items()},
+            after={name: ways[key].after for name, key in names.items()},
         )
     public = next(name for name, (backend, _) in names.items() if backend == PUBLIC)
     for name, (backend, kind) in names.items():
@@ -142,10 +143,6 @@ def _rows(
             "crops_per_s": round(rates.rate(name), 1),
             "ratio_to_pillow": round(rates.ratio(name, public), 2),
         }
-
-
-def _counted(way: Way) -> Callable[[], int]:
-    return lambda: len(way.crops())
 
 
 def size_of(text: str) -> tuple[int, int]:

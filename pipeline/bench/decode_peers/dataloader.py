@@ -26,7 +26,7 @@ _STD = torch.tensor((0.26862954, 0.26130258, 0.27577711)).view(3, 1, 1)
 
 
 class DataLoaderPeer:
-    """Batches of a DataLoader that runs on from call to call."""
+    """Batches of a DataLoader whose workers start and end with each turn."""
 
     def __init__(self, name: str, workers: int) -> None:
         self.name = name
@@ -36,8 +36,9 @@ class DataLoaderPeer:
         return None
 
     def ways(self, views: Views, stack: ExitStack) -> Iterator[Way]:
-        loader = _Loader(_SingleViews(views, is_public=self.name == PUBLIC), self._workers, stack)
-        yield Way(workload=EACH, crops=loader.take, drain=loader.drain)
+        loader = _Loader(_SingleViews(views, is_public=self.name == PUBLIC), self._workers)
+        stack.callback(loader.stop)
+        yield Way(workload=EACH, take=loader.take, before=loader.start, after=loader.stop)
 
 
 class _SingleViews(Dataset[Tensor]):
@@ -63,23 +64,27 @@ class _SingleViews(Dataset[Tensor]):
 
 
 class _Loader:
-    """A loader without an end; its workers end with the stack."""
+    """A loader without an end, which runs during its turns only: filling its queue again takes both of two cores for
+    seconds, which those whose turn comes next would have to do without."""
 
-    def __init__(self, views: _SingleViews, workers: int, stack: ExitStack) -> None:
-        self._ahead = 2 * workers
-        loader = DataLoader(views, batch_size=BATCH, num_workers=workers, prefetch_factor=2, persistent_workers=True)
+    def __init__(self, views: _SingleViews, workers: int) -> None:
+        self._views, self._workers = views, workers
+        self._batches: Generator[Tensor, None, None] | None = None
 
-        def for_ever() -> Generator[Tensor, None, None]:
-            while True:
-                yield from loader
+    def start(self) -> None:
+        """Start the workers, and take what each makes first."""
+        self.take()
 
-        self._batches = for_ever()
-        stack.callback(self._batches.close)
+    def take(self) -> int:
+        """A batch of each worker: they end together, so that one batch alone would come late or at once."""
+        if self._batches is None:
+            self._batches = self._run()
+        return sum(len(next(self._batches)) for _ in range(self._workers))
 
-    def take(self) -> Tensor:
-        return next(self._batches)
+    def stop(self) -> None:
+        if self._batches is not None:
+            self._batches.close()
+        self._batches = None
 
-    def drain(self) -> None:
-        """Take what the workers have made while others had their turn."""
-        for _ in range(self._ahead):
-            self.take()
+    def _run(self) -> Generator[Tensor, None, None]:
+        yield from DataLoader(self._views, batch_size=BATCH, num_workers=self._workers, prefetch_factor=2)

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-from torch import Tensor
-
 from fdbpl.pipeline.bench.decode_peers.peer import EACH, ONCE, Missing, Way
 from fdbpl.pipeline.bench.decode_peers.views import SIDE, Views
 from fdbpl.pipeline.loading.decoder import make_decoder
@@ -21,9 +19,9 @@ class OurDecoder:
         return None
 
     def ways(self, views: Views, stack: ExitStack) -> Iterator[Way]:
-        yield Way(workload=ONCE, crops=self._cutter(views))
+        yield Way(workload=ONCE, take=self._cutter(views))
         if not views.are_alone:
-            yield Way(workload=EACH, crops=self._cutter(views.each_alone()))
+            yield Way(workload=EACH, take=self._cutter(views.each_alone()))
 
-    def _cutter(self, views: Views) -> Callable[[], Tensor]:
-        return lambda: self._decoder.windows(views.paths, views.image_B, views.boxes_B4, views.flips_B, SIDE)
+    def _cutter(self, views: Views) -> Callable[[], int]:
+        return lambda: len(self._decoder.windows(views.paths, views.image_B, views.boxes_B4, views.flips_B, SIDE))

@@ -13,21 +13,27 @@ from fdbpl.pipeline.bench.decode_peers.views import Views
 ONCE, EACH = "once", "each"
 
 
+def nothing() -> None:
+    """Some ways have nothing to do before or after their turns."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Way:
     """One way to make the crops of some views.
 
     Attributes:
         workload: ONCE or EACH.
-        crops: makes crops, [B, 3, SIDE, SIDE], uint8 but for data sets that make them float: those of all views, in
-            order, or the next batch of them.
-        drain: takes what was made while others had their turn.
-        setting: how the library is used, in words; such a way makes all crops, and is compared with Pillow's pixels.
+        take: makes crops, of all views or the next of them, and gives their number.
+        before, after: called before and after each turn.
+        crops: of all views in order, uint8 [B, 3, SIDE, SIDE]; where given, they are compared with Pillow's.
+        setting: how the library is used, in words.
     """
 
     workload: str
-    crops: Callable[[], Tensor]
-    drain: Callable[[], None] | None = None
+    take: Callable[[], int]
+    before: Callable[[], None] = nothing
+    after: Callable[[], None] = nothing
+    crops: Callable[[], Tensor] | None = None
     setting: str = ""
 
 

@@ -61,7 +61,7 @@ class SpdlPeer:
 
 
 def _way(workload: str, cut: Callable[[Views], Tensor], views: Views, setting: str) -> Way:
-    return Way(workload=workload, crops=lambda: cut(views), setting=_SETTINGS[setting])
+    return Way(workload=workload, take=lambda: len(cut(views)), crops=lambda: cut(views), setting=_SETTINGS[setting])
 
 
 def _by_graphs(views: Views) -> Tensor:

@@ -49,10 +49,12 @@ def test_rates_are_of_what_each_did_in_its_turn(clock: Callable[[float], None]) 
         num_rounds=2,
         on_progress=lambda done, total: told.append((done, total)),
         before={"fast": lambda: calls.append("before fast")},
+        after={"slow": lambda: calls.append("after slow")},
     )
     assert rates.ratio("fast", "slow") == pytest.approx(3.0)
-    assert calls[:2] == ["slow", "fast"], "once each, not counted"
-    assert calls.count("before fast") == 2
+    assert calls[:3] == ["slow", "after slow", "fast"], "once each, not counted"
+    assert calls[-3:] == ["after slow", "before fast", "fast"]
+    assert (calls.count("before fast"), calls.count("after slow")) == (2, 3)
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 

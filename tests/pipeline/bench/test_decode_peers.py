@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fdbpl.pipeline.bench.decode import BACKENDS, DecodeParameters, bench_decode, make_images
+from fdbpl.pipeline.bench.decode_peers.dataloader import BATCH, PLAIN, DataLoaderPeer
 from fdbpl.pipeline.bench.decode_peers.peer import Missing
 from fdbpl.pipeline.bench.decode_peers.spdl_peer import SpdlPeer
 from fdbpl.pipeline.bench.decode_peers.views import SIDE, Views, from_pillow, random_views
@@ -44,7 +46,7 @@ def parameters(*backends: str) -> DecodeParameters:
 
 def crops_of(views: Views) -> dict[str, Callable[[], Tensor]]:
     with ExitStack() as stack:
-        return {way.workload: way.crops for way in SpdlPeer().ways(views, stack)}
+        return {way.workload: way.crops for way in SpdlPeer().ways(views, stack) if way.crops}
 
 
 @needs_spdl
@@ -75,6 +77,20 @@ def test_the_bench_tells_how_far_the_pixels_of_spdl_are(tmp_path: Path) -> None:
         f"spdl, {workload}, {num_crops} crops of 60x40" for workload, num_crops in rows
     ]
     assert results["skipped"] == []
+
+
+def test_a_loader_works_during_its_turns_only(tmp_path: Path) -> None:
+    views = random_views(make_images(tmp_path, (60, 40), 2), (60, 40), 1)
+    with ExitStack() as stack:
+        (way,) = DataLoaderPeer(PLAIN, workers=2).ways(views, stack)
+        for _ in range(2):
+            way.before()
+            assert len(active_children()) == 2
+            assert way.take() == 2 * BATCH
+            way.after()
+            assert not active_children()
+        way.before()
+    assert not active_children()
 
 
 def test_without_spdl_it_is_skipped(tmp_path: Path, spdl_hidden: None, capsys: pytest.CaptureFixture[str]) -> None:
