@@ -22,6 +22,7 @@ HOMES = {
     "open_clip": ("pipeline/clip",),
     "h5py": ("pipeline/bench/peers/h5py_peer.py",),
     "lmdb": ("pipeline/bench/peers/lmdb_peer.py",),
+    "spdl": ("pipeline/bench/decode_peers/spdl_peer.py",),
     "tensorstore": ("pipeline/bench/peers/tensorstore_peer.py",),
 }
 MAY_IMPORT = {

@@ -30,26 +30,33 @@ def take_turns(
     num_rounds: int,
     on_progress: OnProgress,
     before: Mapping[str, Callable[[], object]] | None = None,
+    after: Mapping[str, Callable[[], object]] | None = None,
 ) -> Rates:
     """Run each way for so long in every round, after one call that is not counted.
 
     Args:
         ways: name -> does some work and gives the units done.
         seconds: of a way in a round; at least one call.
-        before: name -> called before a way's turn, not counted.
+        before, after: name -> called before and after a way's turn, not counted.
     """
-    for work in ways.values():
+    before, after = before or {}, after or {}
+    for name, work in ways.items():
         work()
+        after.get(name, _nothing)()
     rates = Rates(rounds={name: [] for name in ways})
     done = 0
     for _ in range(num_rounds):
         for name, work in ways.items():
-            if before and name in before:
-                before[name]()
+            before.get(name, _nothing)()
             units, started = 0, time.perf_counter()
             while not units or time.perf_counter() - started < seconds:
                 units += work()
             rates.rounds[name].append(units / (time.perf_counter() - started))
+            after.get(name, _nothing)()
             done += 1
             on_progress(done, num_rounds * len(ways))
     return rates
+
+
+def _nothing() -> None:
+    pass

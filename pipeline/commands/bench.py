@@ -58,7 +58,10 @@ def cache(
 
 @bench_app.command()
 def decode(
-    backends: Annotated[str, typer.Option(help="our decoders: torchvision, dali, pillow")] = "torchvision,dali,pillow",
+    backends: Annotated[
+        str,
+        typer.Option(help="torchvision, dali, pillow (our decoders), and spdl, skipped where it is missing"),
+    ] = "torchvision,dali,pillow,spdl",
     sizes: Annotated[str, typer.Option(help="width x height of the images")] = "500x375,2000x1500",
     crops: Annotated[str, typer.Option(help="crops of an image")] = "1,16",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
@@ -68,8 +71,8 @@ def decode(
     out: Annotated[Path | None, typer.Option(help="gets results.json, results.csv and rates.svg")] = None,
     json_: Json = False,
 ) -> None:
-    """Cut crops from JPEG files: our decoders, once for all crops of an image and once for each, beside Pillow in the
-    workers of a DataLoader."""
+    """Cut crops from JPEG files: our decoders, once for all crops of an image and once for each, beside SPDL, and
+    Pillow in the workers of a DataLoader."""
     from fdbpl.pipeline.bench.decode import DecodeParameters, bench_decode, size_of
     from fdbpl.pipeline.bench.simple_output import write_simple
     from fdbpl.pipeline.progress import Ui
@@ -87,7 +90,7 @@ def decode(
         results = bench_decode(parameters, Path(temporary), Ui(quiet=json_))
     if out is not None:
         write_simple(out, results, value="crops_per_s", names=("backend", "workload", "image_size", "crops_per_image"))
-    emit(results, json_, _show_simple)
+    emit(results, json_, _show_decode)
 
 
 @bench_app.command()
@@ -187,6 +190,14 @@ def _show_simple(results: dict[str, Any]) -> None:
     from fdbpl.pipeline.bench.simple_output import simple_table
 
     Console(highlight=False).print(simple_table(results))
+
+
+def _show_decode(results: dict[str, Any]) -> None:
+    _show_simple(results)
+    for one in results["skipped"]:
+        typer.echo(f"{one['backend']} was skipped: {one['reason']}; {one['install']}")
+    for note in results["notes"]:
+        typer.echo(f"note: {note}")
 
 
 def _bench(parameters: Any, folder: Path, out: Path | None, *, dry_run: bool, json_: bool) -> None:

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from fdbpl.pipeline.bench import turns
-from fdbpl.pipeline.bench.decode import PLAIN, PUBLIC, DecodeParameters, bench_decode, make_images, size_of
+from fdbpl.pipeline.bench.decode import DecodeParameters, bench_decode, make_images, size_of
+from fdbpl.pipeline.bench.decode_peers.dataloader import PLAIN, PUBLIC
 from fdbpl.pipeline.bench.simple_output import simple_table, write_simple
 from fdbpl.pipeline.bench.teacher import FORWARD, PASS, TeacherParameters, bench_teacher
 from fdbpl.pipeline.bench.turns import take_turns
@@ -48,10 +49,12 @@ def test_rates_are_of_what_each_did_in_its_turn(clock: Callable[[float], None]) 
         num_rounds=2,
         on_progress=lambda done, total: told.append((done, total)),
         before={"fast": lambda: calls.append("before fast")},
+        after={"slow": lambda: calls.append("after slow")},
     )
     assert rates.ratio("fast", "slow") == pytest.approx(3.0)
-    assert calls[:2] == ["slow", "fast"], "once each, not counted"
-    assert calls.count("before fast") == 2
+    assert calls[:3] == ["slow", "after slow", "fast"], "once each, not counted"
+    assert calls[-3:] == ["after slow", "before fast", "fast"]
+    assert (calls.count("before fast"), calls.count("after slow")) == (2, 3)
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
@@ -90,6 +93,7 @@ def test_every_way_of_decoding_is_measured(tmp_path: Path, one_thread: None) -> 
         "crops_per_s",
         "ratio_to_pillow",
     }
+    assert results["skipped"] == results["notes"] == []
     assert torch.get_num_threads() == 1
     write_simple(tmp_path / "out", results, value="crops_per_s", names=("backend", "workload"))
     assert json.loads((tmp_path / "out" / "results.json").read_text())["results"] == results["results"]
