@@ -129,3 +129,20 @@ def test_test_images_are_as_large_as_said_and_made_once(tmp_path: Path) -> None:
 def test_a_size_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected WIDTHxHEIGHT"):
         size_of(text)
+
+
+@pytest.mark.parametrize(("num_images", "num_seeds"), [(2, 256), (32, 16)])
+def test_pixels_take_no_more_memory_than_said_whatever_the_number_of_crops(
+    num_images: int, num_seeds: int, tmp_path: Path
+) -> None:
+    parameters = TeacherParameters(
+        model="fdbpl-tiny-teacher",
+        num_images=num_images,
+        num_seeds=num_seeds,
+        batch_size=64,
+        device="cpu",
+        decoder="torchvision",
+        num_rounds=1,
+    )
+    memory = bench_teacher(parameters, tmp_path, Ui(quiet=True))["memory"]
+    assert 0 <= memory["growth_bytes"] <= memory["bound_bytes"] < 80e6
