@@ -22,18 +22,20 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 demo: setup ## make a small world and run the whole main job on it (ARGS='--help' for options)
 	$(BIN)/fdbpl demo $(ARGS)
 
-test: setup slurm ## set up and run all tests (ARGS='-k name' to choose)
+test: setup packages ## set up and run all tests (ARGS='-k name' to choose)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-# Slurm is tested on a real cluster in a temporary directory; Debian has it as a package.
-SLURM_PACKAGES := slurm-wlm slurmdbd mariadb-server
-.PHONY: slurm
-slurm:
-	@PATH="$$PATH:/usr/sbin"; if { command -v slurmctld && command -v slurmdbd && command -v mariadbd; } >/dev/null; then :; \
+# Slurm is tested on a real cluster in a temporary directory, and spdl, a peer of the decoders, needs FFmpeg's libraries;
+# Debian has them as packages.
+PACKAGES := slurm-wlm slurmdbd mariadb-server ffmpeg
+COMMANDS := slurmctld slurmdbd mariadbd ffmpeg
+.PHONY: packages
+packages:
+	@PATH="$$PATH:/usr/sbin"; if for name in $(COMMANDS); do command -v $$name >/dev/null || exit 1; done; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(SLURM_PACKAGES); \
-	else echo "Slurm or its accounting is not installed: tests of it will be skipped. On Debian:" \
-		"sudo apt-get install $(SLURM_PACKAGES)"; fi
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(PACKAGES); \
+	else echo "Slurm, its accounting or FFmpeg is not installed: tests of it will be skipped. On Debian:" \
+		"sudo apt-get install $(PACKAGES)"; fi
 
 # mypy and pyright cannot read package_dir, so they see the folders through links.
 types: setup
