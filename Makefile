@@ -31,7 +31,8 @@ PACKAGES := slurm-wlm slurmdbd mariadb-server ffmpeg
 COMMANDS := slurmctld slurmdbd mariadbd ffmpeg
 .PHONY: packages
 packages:
-	@PATH="$$PATH:/usr/sbin"; if for name in $(COMMANDS); do command -v $$name >/dev/null || exit 1; done; then :; \
+	@PATH="$$PATH:/usr/sbin"; missing=; for name in $(COMMANDS); do command -v $$name >/dev/null || missing=1; done; \
+	if [ -z "$$missing" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(PACKAGES); \
 	else echo "Slurm, its accounting or FFmpeg is not installed: tests of it will be skipped. On Debian:" \
