@@ -1,5 +1,6 @@
 """What the others are compared with: a data set of single views, decoded by Pillow in a DataLoader's workers."""
 
+import multiprocessing
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 
@@ -87,4 +88,13 @@ class _Loader:
         self._batches = None
 
     def _run(self) -> Generator[Tensor, None, None]:
-        yield from DataLoader(self._views, batch_size=BATCH, num_workers=self._workers, prefetch_factor=2)
+        # Other ways have run in this process, with threads of their own: a fork of it may end by a segmentation fault.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+        yield from DataLoader(
+            self._views,
+            batch_size=BATCH,
+            num_workers=self._workers,
+            prefetch_factor=2,
+            multiprocessing_context=context,
+        )
