@@ -1,6 +1,7 @@
 """Decoders share their work among torch's threads, and give the same crops however many there are."""
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 import torch
 
 from fdbpl.pipeline.bench.decode import make_images
-from fdbpl.pipeline.loading.decoder import UnreadableImages, make_decoder
+from fdbpl.pipeline.loading import cut_decoder
+from fdbpl.pipeline.loading.decoder import UnreadableImages, kept_decoder, make_decoder
+from fdbpl.pipeline.loading.image_file import ImageFile
 from fdbpl.pipeline.loading.threads import in_threads
 
 
@@ -55,3 +58,30 @@ def test_as_many_threads_work_as_torch_has(threads: None) -> None:
     assert in_threads(work, range(6)) == [0, 1, 4, 9, 16, 25]
     torch.set_num_threads(1)
     assert in_threads(lambda number: threading.current_thread().name, range(2)) == ["MainThread"] * 2
+
+
+def test_files_that_come_at_once_are_read_by_one_thread_and_slow_ones_by_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: None
+) -> None:
+    torch.set_num_threads(3)
+    readers: list[str] = []
+
+    def read(path: Path, index: int) -> ImageFile:
+        readers.append(threading.current_thread().name)
+        if index >= slow_from:
+            time.sleep(0.06)
+        return ImageFile(index=index, path=path, data=b"", height=1, width=1, kind="JPEG", is_native=True)
+
+    monkeypatch.setattr(cut_decoder, "read_image_file", read)
+    monkeypatch.setattr(cut_decoder, "_AT_ONCE_SECONDS", 0.05)
+    for slow_from, by_main in ((20, 20), (4, 5)):
+        readers.clear()
+        found = cut_decoder._read_all(lambda index: cut_decoder.read_image_file(tmp_path, index), 20)
+        assert [file.index for file in found] == list(range(20))
+        assert readers.count(threading.main_thread().name) == by_main
+        assert all(name.startswith("fdbpl-decode") for name in readers[by_main:])
+
+
+def test_a_kept_decoder_is_made_once() -> None:
+    assert kept_decoder("torchvision", "cpu") is kept_decoder("torchvision", "cpu")
+    assert kept_decoder("torchvision", "cpu") is not kept_decoder("pillow", "cpu")
