@@ -60,8 +60,9 @@ def test_as_many_threads_work_as_torch_has(threads: None) -> None:
     assert in_threads(lambda number: threading.current_thread().name, range(2)) == ["MainThread"] * 2
 
 
+@pytest.mark.parametrize(("slow_from", "by_main"), [(20, 20), (4, 5)])
 def test_files_that_come_at_once_are_read_by_one_thread_and_slow_ones_by_several(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: None
+    slow_from: int, by_main: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: None
 ) -> None:
     torch.set_num_threads(3)
     readers: list[str] = []
@@ -74,12 +75,10 @@ def test_files_that_come_at_once_are_read_by_one_thread_and_slow_ones_by_several
 
     monkeypatch.setattr(cut_decoder, "read_image_file", read)
     monkeypatch.setattr(cut_decoder, "_AT_ONCE_SECONDS", 0.05)
-    for slow_from, by_main in ((20, 20), (4, 5)):
-        readers.clear()
-        found = cut_decoder._read_all(lambda index: cut_decoder.read_image_file(tmp_path, index), 20)
-        assert [file.index for file in found] == list(range(20))
-        assert readers.count(threading.main_thread().name) == by_main
-        assert all(name.startswith("fdbpl-decode") for name in readers[by_main:])
+    found = cut_decoder._read_all(lambda index: cut_decoder.read_image_file(tmp_path, index), 20)
+    assert [file.index for file in found] == list(range(20))
+    assert readers.count(threading.main_thread().name) == by_main
+    assert all(name.startswith("fdbpl-decode") for name in readers[by_main:])
 
 
 def test_a_kept_decoder_is_made_once() -> None:
