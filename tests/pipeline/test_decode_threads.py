@@ -1,7 +1,6 @@
 """Decoders share their work among torch's threads, and give the same crops however many there are."""
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,15 +65,16 @@ def test_files_that_come_at_once_are_read_by_one_thread_and_slow_ones_by_several
 ) -> None:
     torch.set_num_threads(3)
     readers: list[str] = []
+    now = [0.0]
 
     def read(path: Path, index: int) -> ImageFile:
         readers.append(threading.current_thread().name)
         if index >= slow_from:
-            time.sleep(0.06)
+            now[0] += 1.0
         return ImageFile(index=index, path=path, data=b"", height=1, width=1, kind="JPEG", is_native=True)
 
     monkeypatch.setattr(cut_decoder, "read_image_file", read)
-    monkeypatch.setattr(cut_decoder, "_AT_ONCE_SECONDS", 0.05)
+    monkeypatch.setattr(cut_decoder.time, "perf_counter", lambda: now[0])
     found = cut_decoder._read_all(lambda index: cut_decoder.read_image_file(tmp_path, index), 20)
     assert [file.index for file in found] == list(range(20))
     assert readers.count(threading.main_thread().name) == by_main
