@@ -7,8 +7,8 @@ always: decoding only the window is 1.3 times as fast at one window an image, bu
 short below it.
 
 On a CUDA device decoding is `mixed`. A GPU's JPEG engine, where it has one, gets every file that it can decode: CUDA's
-pixels are others (up to 5 grey levels from the CPU's decoder, the engine's hardly, docs/gpu.md), so that with a share of
-each batch, as by default, a crop would depend on its batch. Progressive files, which the engine leaves to CUDA, go
+pixels are others (up to 5 grey levels from the CPU's decoder, the engine's hardly: docs/gpu.md), so that with a share
+of each batch, as by default, a crop would depend on its batch. Progressive files, which the engine leaves to CUDA, go
 through Pillow.
 """
 
