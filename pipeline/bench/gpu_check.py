@@ -5,7 +5,7 @@ forward pass, and memory. Each check has what was found, a bound where there is 
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ class GpuParameters:
         model: of the features that are compared; student: of the steps that are looked at.
         teachers: (model, precision, compile) whose pass is measured.
         pass_images, seeds, batch_size: of these passes.
+        decoders: that are compared; passes are all measured with the first, plain half precision with each.
     """
 
     device: str = "cuda"
@@ -67,7 +68,7 @@ class GpuParameters:
     pass_images: int = 256
     seeds: int = 16
     batch_size: int = 256
-    decoders: tuple[str, ...] = field(default=("dali", "torchvision"))
+    decoders: tuple[str, ...] = ("dali", "torchvision")
 
 
 def bench_gpu(parameters: GpuParameters, folder: Path, ui: Ui) -> dict[str, Any]:

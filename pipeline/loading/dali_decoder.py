@@ -1,10 +1,9 @@
 """DALI: decodes on a CUDA device, or with its CPU operators where there is none; the cuts are made by `batch_decoder`.
 
-Its own resize is not used: on a GPU it is up to 6 grey levels from Pillow's, and to hand it the images of a batch one
-by one costs more than the resize. A pipeline is kept between calls. Its error names no sample, so the files of a batch
-that failed are decoded one by one, and what DALI refuses by Pillow, which says what is bad. Whole images are decoded
-always: decoding only the window is 1.3 times as fast at one window an image, but does not notice that a file is cut
-short below it.
+Its own resize is not used: on a GPU it is up to 6 grey levels from Pillow's, and a third as fast as our kernels
+(docs/gpu.md). A pipeline is kept between calls. Its error names no sample, so the files of a batch that failed are
+decoded one by one, and what DALI refuses by Pillow, which says what is bad. Whole images are decoded always: decoding
+only the window would not notice that a file is cut short below it.
 
 On a CUDA device decoding is `mixed`. A GPU's JPEG engine, where it has one, gets every file that it can decode: CUDA's
 pixels are others (up to 5 grey levels from the CPU's decoder, the engine's hardly: docs/gpu.md), so that with a share
