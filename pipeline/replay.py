@@ -31,8 +31,8 @@ def replay_decoder(config: RunConfig, stored: Mapping[str, str], device: str) ->
     here = decoder_identity(decoder, device)
     if here != dict(stored):
         logger.warning(
-            "crops are cut again by %s, the teacher's were by %s: each is held to be within %d grey levels of Pillow's, "
-            "and %s on average over a crop; the windows are the same",
+            "crops are cut again by %s, the teacher's were by %s: each is held to be within %d grey levels of "
+            "Pillow's, and %s on average over a crop; the windows are the same",
             _in_words(here),
             _in_words(stored),
             LARGEST_DIFFERENCE,
