@@ -14,7 +14,7 @@ Precision = Literal["fp32", "fp16", "bf16"]
 Encoding = Literal["embedding", "logits", "topk"]
 Supervision = Literal["hard", "online", "cached"]
 # The steps of a run; all stages of students are `train`. `check` are the small jobs that look after each step.
-StepName = Literal["prepare", "teach", "features", "test-features", "train", "report", "check"]
+StepName = Literal["prepare", "teach", "features", "test-features", "train", "test-students", "report", "check"]
 Protocol = Literal["base-to-new", "few-shot", "cross-dataset", "domain-generalisation"]
 ViewPolicy = Literal["cycle", "random", "informative", "curriculum"]
 Positive = Annotated[int, Field(gt=0)]
@@ -162,6 +162,12 @@ class StudentConfig(ModelConfig):
 class EvaluateConfig(Section):
     protocol: Protocol = Field(
         "base-to-new", description="what is measured: base-to-new, few-shot, cross-dataset, domain-generalisation"
+    )
+    reject: bool = Field(
+        False, description="measure too how images of no listed class are told from the others: AUROC, FPR95"
+    )
+    targets: tuple[DataConfig, ...] = Field(
+        (), description="data sets that prompts are carried to, by cross-dataset and domain-generalisation"
     )
 
 

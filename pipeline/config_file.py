@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from fdbpl.pipeline.config import RunConfig, StudentConfig, TeacherConfig
+from fdbpl.pipeline.config import DataConfig, RunConfig, StudentConfig, TeacherConfig
 from fdbpl.pipeline.options import unknown_key
 from fdbpl.slurm.profile import profile_file
 
@@ -38,18 +38,24 @@ def parse_config(values: dict[str, Any], *, base: Path, where: str) -> RunConfig
     except ValidationError as error:
         raise ValueError(f"{where}: " + "\n".join(_explain(error))) from error
     folder = base / config.folder
+    targets = tuple(_with_folder(target, base) for target in config.evaluate.targets)
     if "\n" in str(folder):
         raise ValueError(f"{where}: folder: found {str(folder)!r}, expected no line break in it")
     return config.model_copy(
         update={
             "folder": folder,
-            "data": config.data.model_copy(update={"folder": base / config.data.folder}),
+            "data": _with_folder(config.data, base),
             "store": config.store.model_copy(update={"path": folder / config.store.path}),
             "teacher": _with_checkpoint(config.teacher, base),
             "student": tuple(_with_files(_with_checkpoint(student, base), base) for student in config.student),
+            "evaluate": config.evaluate.model_copy(update={"targets": targets}),
             "cluster": config.cluster.model_copy(update={"profile": _profile_file(config.cluster.profile, base)}),
         }
     )
+
+
+def _with_folder(data: DataConfig, base: Path) -> DataConfig:
+    return data.model_copy(update={"folder": base / data.folder})
 
 
 def _with_checkpoint(section: M, base: Path) -> M:

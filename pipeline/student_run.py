@@ -23,6 +23,7 @@ from fdbpl.pipeline.student_plan import StudentPlan
 from fdbpl.pipeline.student_record import finished_record, identity_digest, student_identity
 from fdbpl.pipeline.student_store import open_store_for
 from fdbpl.pipeline.train import TrainingLog, train
+from fdbpl.pipeline.use.saved_learner import USE, use_of
 from fdbpl.pipeline.whole_file import replace_file, replace_json
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,8 @@ def run_student(
         "fingerprint": fingerprint,
         "starts_from": source.facts if source is not None else None,
     }
-    facts = {**made_of, "config": config.model_dump(mode="json")}
+    use = use_of(config, plan, ingredients.training.class_names)
+    facts = {**made_of, "config": config.model_dump(mode="json"), USE: use.to_json()}
     save_prompts(folder.prompts_file, ingredients.learner, facts)
     views = log.steps * min(plan.config.batch_size, len(ingredients.training))
     record = {

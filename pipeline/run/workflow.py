@@ -24,7 +24,7 @@ from fdbpl.pipeline.labels_manifest import CAMPAIGN
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.errors import StageFailed
 from fdbpl.pipeline.run.results import read_results
-from fdbpl.pipeline.run.steps import chain_of, train_steps
+from fdbpl.pipeline.run.steps import chain_of, evaluation_steps, train_steps
 from fdbpl.pipeline.run.todo import SEPARATOR
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.student_plan import StudentPlan
@@ -121,7 +121,7 @@ class Workflow:
 
     def evaluate(self) -> dict[str, Any]:
         """Accuracies of hand-written prompts and of all finished students; writes results.json and report.md."""
-        self._run(["test-features", "report"])
+        self._run(["test-features", *evaluation_steps(self.config)])
         results = read_results(self.config)
         return {**results, "results": str(self.folder.results_file), "report": str(self.folder.report_file)}
 

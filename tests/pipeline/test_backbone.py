@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fdbpl.pipeline.clip.backbone import check_names, load_backbone, weights_digest
-from fdbpl.pipeline.clip.zero_shot import accuracy, harmonic_mean, text_classifier
+from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import ModelConfig, Precision
 
 
@@ -69,15 +69,6 @@ def test_a_classifier_is_the_unit_mean_over_templates(shared: Path) -> None:
         text_classifier(student, ["red circle"], ["a photo."])
     with pytest.raises(ValueError, match="at least one"):
         text_classifier(student, ["red circle"], [])
-
-
-def test_accuracy_and_harmonic_mean_by_hand() -> None:
-    features = torch.eye(3)
-    assert accuracy(features, torch.eye(3)[:2], torch.tensor([0, 1, 1])) == pytest.approx(200 / 3)
-    assert harmonic_mean(60.0, 40.0) == pytest.approx(48.0)
-    assert harmonic_mean(0.0, 0.0) == 0.0
-    with pytest.raises(ValueError, match="no image"):
-        accuracy(features[:0], torch.eye(3), torch.tensor([]))
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
