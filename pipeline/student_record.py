@@ -5,11 +5,12 @@ Imports no torch: those who ask it of hundreds of students train none.
 
 import json
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from fdbpl.cache_layout.manifest import canonical_json, digest_of
 from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.data import subset_digest
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.labels_manifest import expected_fields, names_digest
 from fdbpl.pipeline.run_folder import RunFolder, StudentFolder
@@ -51,6 +52,7 @@ class Identities:
             "num_seeds": config.crops.seeds,
         }
         self._weights = lru_cache(maxsize=None)(weights_source)
+        self._subset = lru_cache(maxsize=None)(partial(subset_digest, data))
         self._digests: dict[str, str] = {}
 
     def of(self, plan: StudentPlan) -> dict[str, Any]:
@@ -60,6 +62,9 @@ class Identities:
             **self._shared,
             **{name: value for name, value in self._labels.items() if name not in unseen},
         }
+        given = self._subset(plan.config.shots, plan.seed)
+        if given:
+            identity["few_shot"] = given
         if plan.source is not None:
             identity["starts_from"] = self._digest(plan.source)
         return identity

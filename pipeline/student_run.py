@@ -22,6 +22,7 @@ from fdbpl.pipeline.device import choose_device, decoder_name
 from fdbpl.pipeline.exclusions import check_excluded, run_data
 from fdbpl.pipeline.feature_names import feature_array
 from fdbpl.pipeline.features import check_stored_features
+from fdbpl.pipeline.kept_subset import keep_subset
 from fdbpl.pipeline.labels_manifest import CAMPAIGN as TEACHER
 from fdbpl.pipeline.labels_manifest import expected_fields
 from fdbpl.pipeline.loading.decoder import UnreadableImage, UnreadableImages, kept_decoder
@@ -63,6 +64,7 @@ def run_student(
     if len(data.excluded):
         num_images = len(data.train) + len(data.excluded)
         logger.warning("%d of %d training images are excluded: drawing from the rest", len(data.excluded), num_images)
+    keep_subset(config, data, plan.config.shots, plan.seed)
     source = _source_prompts(config, plan.source, data, wanted_by=plan) if plan.source is not None else None
     store = config.store.model_copy(update={"path": store_to_read(config, plan)})
     here = config.model_copy(update={"store": store})
