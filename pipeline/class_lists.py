@@ -11,8 +11,8 @@ from fdbpl.cache_layout.manifest import canonical_json, digest_of
 from fdbpl.pipeline.clip.backbone import Backbone
 from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import RunConfig, StudentConfig
-from fdbpl.pipeline.datasets.class_names import read_names
 from fdbpl.pipeline.datasets.data_set import DataSet
+from fdbpl.pipeline.datasets.name_list import read_names
 
 # The prompt of a vocabulary's names, as KDPL has it (arXiv 2407.03056).
 VOCABULARY_TEMPLATES = ("a photo of a {}",)

@@ -17,6 +17,7 @@ from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.exclusions import run_data
 from fdbpl.pipeline.ingredients import gather
+from fdbpl.pipeline.kept_subset import keep_subset
 from fdbpl.pipeline.run_folder import RunFolder, StudentFolder
 from fdbpl.pipeline.staged_store import store_to_read
 from fdbpl.pipeline.student_plan import StudentPlan
@@ -49,6 +50,7 @@ def run_student(
     if len(data.excluded):
         num_images = len(data.train) + len(data.excluded)
         logger.warning("%d of %d training images are excluded: drawing from the rest", len(data.excluded), num_images)
+    keep_subset(config, data, plan.shots, plan.seed)
     source = _source(config, plan, data)
     store = config.store.model_copy(update={"path": store_to_read(config, plan)})
     here = config.model_copy(update={"store": store})

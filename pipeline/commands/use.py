@@ -35,7 +35,7 @@ def export(
     json_: Json = False,
 ) -> None:
     """The text classifier of learned prompts as a plain matrix [classes, width], for use from open_clip alone."""
-    from fdbpl.pipeline.datasets.class_names import read_names
+    from fdbpl.pipeline.datasets.name_list import read_names
     from fdbpl.pipeline.device import choose_device
     from fdbpl.pipeline.use.export import export_classifier
     from fdbpl.pipeline.use.saved_learner import load_learner
@@ -62,7 +62,7 @@ def predict(
     json_: Json = False,
 ) -> None:
     """The likeliest classes of images by learned prompts. Exit code 1 where an image cannot be read."""
-    from fdbpl.pipeline.datasets.class_names import read_names
+    from fdbpl.pipeline.datasets.name_list import read_names
     from fdbpl.pipeline.device import choose_device
     from fdbpl.pipeline.use import predict as predicting
     from fdbpl.pipeline.use.saved_learner import load_learner
@@ -87,7 +87,7 @@ def import_prompts(
 ) -> None:
     """Read prompts that public code has learned (CoOp, CoCoOp, and KDPL on these); nothing in the file is run."""
     from fdbpl.pipeline.config import ModelConfig
-    from fdbpl.pipeline.datasets.class_names import read_names
+    from fdbpl.pipeline.datasets.name_list import read_names
     from fdbpl.pipeline.use.public_checkpoint import import_checkpoint
 
     result = import_checkpoint(

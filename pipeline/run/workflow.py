@@ -20,6 +20,7 @@ from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.exclusions import excluded_line, run_data
 from fdbpl.pipeline.feature_names import feature_campaigns
 from fdbpl.pipeline.features import begin_features
+from fdbpl.pipeline.kept_list import with_kept_list
 from fdbpl.pipeline.labels_manifest import CAMPAIGN
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.errors import StageFailed
@@ -45,7 +46,7 @@ class Workflow:
     """
 
     def __init__(self, config: RunConfig, ui: Ui, *, command: str) -> None:
-        self.config, self.ui, self.command = config, ui, command
+        self.config, self.ui, self.command = with_kept_list(config), ui, command
         self.folder = RunFolder(config.folder)
         self._stack = ExitStack()
 
