@@ -176,6 +176,7 @@ def main() -> None:
     from fdbpl.pipeline.commands.bench import bench_app
     from fdbpl.pipeline.commands.cache import cache_app
     from fdbpl.pipeline.commands.data import data_app
+    from fdbpl.pipeline.commands.reproduce import reproduce_app
     from fdbpl.pipeline.commands.run import register
     from fdbpl.pipeline.commands.world import world_app
 
@@ -183,6 +184,7 @@ def main() -> None:
     app.add_typer(bench_app, name="bench")
     app.add_typer(cache_app, name="cache")
     app.add_typer(data_app, name="data")
+    app.add_typer(reproduce_app, name="reproduce")
     app.add_typer(world_app, name="world")
     signal.signal(signal.SIGTERM, _interrupt)
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]

@@ -107,8 +107,7 @@ def make_world(
 
     `on_progress(done, total)` counts images. Raises ValueError where the folder holds another world.
     """
-    identity = {"format": FORMAT_VERSION, "seed": seed, "spec": spec.to_json()}
-    marker = folder / "world.json"
+    identity, marker = _identity(spec, seed), folder / "world.json"
     if _read_marker(marker, identity):
         return World(folder=folder, spec=spec, seed=seed, num_rendered=0)
     folder.mkdir(parents=True, exist_ok=True)
@@ -129,6 +128,15 @@ def make_world(
     replace_file(world.split_file, json.dumps(split).encode())
     _write_marker(marker, identity, complete=True)
     return world
+
+
+def is_made(folder: Path, *, spec: WorldSpec, seed: int) -> bool:
+    """Return whether `folder` holds the whole world of (spec, seed). Raises ValueError where it holds another."""
+    return _read_marker(folder / "world.json", _identity(spec, seed))
+
+
+def _identity(spec: WorldSpec, seed: int) -> dict[str, Any]:
+    return {"format": FORMAT_VERSION, "seed": seed, "spec": spec.to_json()}
 
 
 def _images(spec: WorldSpec) -> Iterator[tuple[str, int, str]]:
