@@ -15,9 +15,9 @@ RATES = {
     "images drawn": 700.0,
     "teacher pretraining steps": 4.4,
     "student pretraining steps": 5.5,
-    "teacher views": 700.0,
+    "teacher views": 1500.0,
     "student views": 1500.0,
-    "prompt steps": 120.0,
+    "prompt steps": 80.0,
 }
 # A task's start, and of the table the evaluation of a run.
 START_SECONDS, TABLE_SECONDS = 1.0, 6.0

@@ -39,7 +39,7 @@ class Form:
     splits: tuple[str, ...] = ("latin", "grid")
     crops: tuple[str, ...] = ("ordinary", "small")
     teachers: tuple[str, ...] = ("strong",)
-    num_students: int = 6
+    num_students: int = 5
     student_recipe: ClipRecipe = RECIPES["student"]
     rows: tuple[Row, ...] = field(default=COMPARISON)
     shots: tuple[int, ...] = (4,)
@@ -87,6 +87,7 @@ FORMS = {
             name="full",
             about="hours: a second teacher, 1, 4 and 16 shots, five few-shot seeds",
             teachers=("strong", "middling"),
+            num_students=8,
             shots=(1, 4, 16),
             few_shot_seeds=(1, 2, 3, 4, 5),
             train_per_class=24,
