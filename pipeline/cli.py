@@ -189,6 +189,7 @@ def main() -> None:
     from fdbpl.pipeline.commands.bench import bench_app
     from fdbpl.pipeline.commands.cache import cache_app
     from fdbpl.pipeline.commands.data import data_app
+    from fdbpl.pipeline.commands.reproduce import reproduce_app
     from fdbpl.pipeline.commands.run import register
     from fdbpl.pipeline.commands.use import register as register_use
     from fdbpl.pipeline.commands.world import world_app
@@ -198,6 +199,7 @@ def main() -> None:
     app.add_typer(bench_app, name="bench")
     app.add_typer(cache_app, name="cache")
     app.add_typer(data_app, name="data")
+    app.add_typer(reproduce_app, name="reproduce")
     app.add_typer(world_app, name="world")
     signal.signal(signal.SIGTERM, _interrupt)
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]

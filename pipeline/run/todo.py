@@ -38,7 +38,7 @@ def teach(folder: Path, environment: Mapping[str, str], step: str) -> Todo:
 
 
 def finish_teach(folder: Path, environment: Mapping[str, str], step: str) -> dict[str, Any]:
-    return _seal(RunState(environment).config, [CAMPAIGN])
+    return seal_campaigns(RunState(environment).config, [CAMPAIGN])
 
 
 def teach_for_features(folder: Path, environment: Mapping[str, str], step: str) -> Todo:
@@ -54,7 +54,7 @@ def finish_teach_for_features(folder: Path, environment: Mapping[str, str], step
     from fdbpl.pipeline.features import begin_features
 
     config = RunState(environment).config
-    sealed = _seal(config, [CAMPAIGN])
+    sealed = seal_campaigns(config, [CAMPAIGN])
     if sealed["damaged"]:
         return sealed
     return {**sealed, "begun": begin_features(config)}
@@ -67,7 +67,7 @@ def features(folder: Path, environment: Mapping[str, str], step: str) -> Todo:
 
 def finish_features(folder: Path, environment: Mapping[str, str], step: str) -> dict[str, Any]:
     run = RunState(environment)
-    return _seal(run.config, [campaign.name for campaign in run.feature_passes])
+    return seal_campaigns(run.config, [campaign.name for campaign in run.feature_passes])
 
 
 def test_features(folder: Path, environment: Mapping[str, str], step: str) -> Todo:
@@ -109,7 +109,7 @@ def _blocks_todo(campaigns: Iterable[Pass], *, prefixed: bool) -> Todo:
     return Todo(total=total, missing=tuple(missing), is_finished=sealed)
 
 
-def _seal(config: RunConfig, campaigns: Iterable[str]) -> dict[str, Any]:
+def seal_campaigns(config: RunConfig, campaigns: Iterable[str]) -> dict[str, Any]:
     """Seal campaigns; damaged blocks are withdrawn by that, are missing again, and are told of."""
     damaged: list[str] = []
     for campaign in campaigns:
