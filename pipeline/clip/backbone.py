@@ -58,11 +58,15 @@ class Backbone:
     @torch.no_grad()
     def encode_pixels(self, pixels_BCHW: Tensor) -> Tensor:
         """Unit image features [B, D] float32 of uint8 pixels [B, 3, H, W] cut at this model's size."""
-        pixels = pixels_BCHW.to(self.device, non_blocking=True).to(torch.float32)
-        mean, std = self._normalisation
+        pixels_BCHW = self.normalised(pixels_BCHW)
         with self.autocast():
-            features_BD = self._encode_image((pixels / 255.0 - mean) / std)
+            features_BD = self._encode_image(pixels_BCHW)
         return normalize(features_BD.to(torch.float32), dim=-1)
+
+    def normalised(self, pixels_BCHW: Tensor) -> Tensor:
+        """What the image encoder takes [B, 3, H, W]: float32 on the device, of uint8 pixels."""
+        mean, std = self._normalisation
+        return (pixels_BCHW.to(self.device, non_blocking=True).to(torch.float32) / 255.0 - mean) / std
 
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
