@@ -46,7 +46,7 @@ def parse_config(values: dict[str, Any], *, base: Path, where: str) -> RunConfig
             "data": config.data.model_copy(update={"folder": base / config.data.folder}),
             "store": config.store.model_copy(update={"path": folder / config.store.path}),
             "teacher": _with_checkpoint(config.teacher, base),
-            "student": tuple(_with_checkpoint(student, base) for student in config.student),
+            "student": tuple(_with_files(_with_checkpoint(student, base), base) for student in config.student),
             "cluster": config.cluster.model_copy(update={"profile": _profile_file(config.cluster.profile, base)}),
         }
     )
@@ -56,6 +56,12 @@ def _with_checkpoint(section: M, base: Path) -> M:
     """A checkpoint file is meant relative to the config too; a tag stays a tag."""
     path = base / section.pretrained
     return section.model_copy(update={"pretrained": str(path)}) if path.is_file() else section
+
+
+def _with_files(table: StudentConfig, base: Path) -> StudentConfig:
+    """Other files that students use are meant relative to the config too."""
+    named = {key: getattr(table, key) for key in ("vocabulary", "prompts")}
+    return table.model_copy(update={key: str(base / name) for key, name in named.items() if name})
 
 
 def _profile_file(name: str, base: Path) -> str:

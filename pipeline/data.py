@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fdbpl.pipeline.config import DataConfig, StudentConfig
+from fdbpl.pipeline.config import DataConfig
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.datasets.few_shot import base_and_new, few_shot
 from fdbpl.pipeline.datasets.split_json import read_split_json
+from fdbpl.pipeline.student_plan import StudentPlan
 
 
 def load_data(config: DataConfig) -> DataSet:
@@ -28,7 +29,7 @@ class TrainingSet:
         return len(self.image_ids_M)
 
 
-def training_set(data: DataSet, student: StudentConfig, seed: int) -> TrainingSet:
+def training_set(data: DataSet, plan: StudentPlan) -> TrainingSet:
     """Few-shot images of all classes are drawn first, then the base half is kept: the field's order. Nothing is drawn
     from excluded images.
 
@@ -38,13 +39,13 @@ def training_set(data: DataSet, student: StudentConfig, seed: int) -> TrainingSe
     _check_left(data)
     labels_N = np.asarray(data.train.labels, dtype=np.int64)
     ids_M = np.arange(len(labels_N))
-    if student.shots:
+    if plan.shots:
         try:
-            ids_M = np.asarray(few_shot(data.train.labels, student.shots, seed), dtype=np.int64)
+            ids_M = np.asarray(few_shot(data.train.labels, plan.shots, plan.seed), dtype=np.int64)
         except ValueError as error:
             raise ValueError(f"{error}{_about_excluded(data)}") from error
     names = data.class_names
-    if student.classes == "base":
+    if plan.config.classes == "base":
         base, _ = base_and_new(len(names))
         ids_M = ids_M[labels_N[ids_M] < len(base)]
         names = names[: len(base)]

@@ -24,9 +24,12 @@ from fdbpl.pipeline.device import device_here
 from fdbpl.pipeline.evaluation_features import read_test_features
 from fdbpl.pipeline.evaluation_record import excluded_tests
 from fdbpl.pipeline.exclusions import run_data
+from fdbpl.pipeline.ingredients import build_learner
+from fdbpl.pipeline.learners.base import Learner
 from fdbpl.pipeline.run_folder import RunFolder
+from fdbpl.pipeline.student_plan import StudentPlan
 from fdbpl.pipeline.student_record import finished_records
-from fdbpl.pipeline.students import StudentPlan, student_plans
+from fdbpl.pipeline.students import student_plans
 from fdbpl.pipeline.weights import model_key
 
 
@@ -78,8 +81,8 @@ class Bench:
     def of_template(self, templates: tuple[str, ...]) -> BaseToNew:
         return self._measure(lambda names: text_classifier(self.backbone, names, templates))
 
-    def of_learner(self, learner: Any) -> BaseToNew:
-        return self._measure(learner.classifier)
+    def of_learner(self, learner: Learner) -> BaseToNew:
+        return self._measure(lambda names: learner.classifier(names)["positive"])
 
     def _measure(self, classifier_of: Any) -> BaseToNew:
         base, new = (accuracy(features, classifier_of(names).cpu(), labels) for names, features, labels in self._halves)
@@ -160,8 +163,10 @@ def _zero_shot_rows(config: RunConfig, plans: list[StudentPlan], bench: Any) -> 
     several = len({model_key(table) for table in config.student}) > 1
     for plan in plans:
         suffix = f" {model_key(plan.config)}" if several else ""
-        start = plan.learner_options().start_template()
+        start = plan.learner_options().start_template(config.data.template)
         wanted.setdefault(f"student{suffix}", (plan.config, written))
+        if start is None:
+            continue
         role = f"student_start{suffix}"
         if wanted.get(role, (plan.config, (start,)))[1] != (start,):
             role += f" {start}"  # another prompt to start from has a row of its own
@@ -174,8 +179,7 @@ def _zero_shot_rows(config: RunConfig, plans: list[StudentPlan], bench: Any) -> 
 
 def _learner(
     config: RunConfig, data: DataSet, plan: StudentPlan, prompts: dict[str, Tensor], backbone: Backbone
-) -> Any:
-    names = training_set(data, plan.config, plan.seed).class_names
-    learner = plan.learner_options().build(backbone, names, dual=plan.make_objective().dual)
+) -> Learner:
+    learner = build_learner(config, plan, backbone, training_set(data, plan).class_names, None)
     load_into(learner, prompts)
-    return learner
+    return learner.eval()

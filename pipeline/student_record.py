@@ -13,7 +13,7 @@ from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.labels_manifest import expected_fields, names_digest
 from fdbpl.pipeline.run_folder import RunFolder, StudentFolder
-from fdbpl.pipeline.students import StudentPlan
+from fdbpl.pipeline.student_plan import StudentPlan
 from fdbpl.pipeline.weights import weights_source
 
 
@@ -60,6 +60,9 @@ class Identities:
             **self._shared,
             **{name: value for name, value in self._labels.items() if name not in unseen},
         }
+        for key in ("prompts", "vocabulary"):
+            if name := getattr(plan.config, key):
+                identity[key] = self._weights(name)
         if plan.source is not None:
             identity["starts_from"] = self._digest(plan.source)
         return identity

@@ -11,7 +11,7 @@ from fdbpl.pipeline.run.sizing import Sizes
 from fdbpl.pipeline.run.state import CONFIG_VARIABLE, GROW_VARIABLE
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.staged_store import STAGING_VARIABLE
-from fdbpl.pipeline.students import list_plans, stages
+from fdbpl.pipeline.student_plan import list_plans, stages
 from fdbpl.slurm.chain import Chain, Step
 from fdbpl.slurm.profile import Profile, read_profile
 from fdbpl.slurm.resources import Resources

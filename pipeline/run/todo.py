@@ -16,8 +16,8 @@ from fdbpl.pipeline.evaluation_record import missing_features, test_models
 from fdbpl.pipeline.labels_manifest import CAMPAIGN
 from fdbpl.pipeline.run.results import is_current
 from fdbpl.pipeline.run.state import Pass, RunState
+from fdbpl.pipeline.student_plan import list_plans, stages
 from fdbpl.pipeline.student_record import finished_records
-from fdbpl.pipeline.students import list_plans, stages
 from fdbpl.slurm.chain import Todo
 
 # Joins a campaign and a block in one task id; neither holds the character.

@@ -57,5 +57,5 @@ def _views(run: RunState, blocks: Sequence[str]) -> int:
 
 def _steps(run: RunState, student: str) -> int:
     plan = plan_by_id(run.config, student)
-    images = len(training_set(run.data, plan.config, plan.seed))
+    images = len(training_set(run.data, plan))
     return plan.config.epochs * steps_per_epoch(images, plan.config.batch_size)

@@ -27,10 +27,10 @@ from fdbpl.pipeline.run.results import read_results
 from fdbpl.pipeline.run.steps import chain_of, train_steps
 from fdbpl.pipeline.run.todo import SEPARATOR
 from fdbpl.pipeline.run_folder import RunFolder
+from fdbpl.pipeline.student_plan import StudentPlan
 from fdbpl.pipeline.student_record import finished_records
-from fdbpl.pipeline.student_run import check_serves, open_run_store
-from fdbpl.pipeline.students import StudentPlan, student_plans
-from fdbpl.pipeline.supervision import stored_labels
+from fdbpl.pipeline.student_store import check_serves, open_run_store
+from fdbpl.pipeline.students import student_plans
 from fdbpl.pipeline.teach import check_fits, prepare_store
 from fdbpl.slurm.backend import Backend, make_backend
 from fdbpl.slurm.chain import Chain, Todo
@@ -127,15 +127,14 @@ class Workflow:
 
     def _check_students(self, plans: Sequence[StudentPlan], data: DataSet) -> None:
         """Refuse before any task is started what each of them would refuse; the store is opened once for all."""
-        sets = {plan.id: training_set(data, plan.config, plan.seed) for plan in plans}
+        for plan in plans:
+            training_set(data, plan)
         served = [plan for plan in plans if plan.needs_store]
         if not served:
             return
         with open_run_store(self.config) as reader:
             for plan in served:
                 check_serves(reader, self.config, plan, data)
-                if plan.supervision == "cached":
-                    stored_labels(reader, sets[plan.id].class_names)
 
     def _run(self, names: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
         """Run steps to the end, with a bar each.
