@@ -27,6 +27,13 @@ def text_classifier(backbone: Backbone, class_names: Sequence[str], templates: S
     return normalize(total_CD, dim=-1)
 
 
+def imagenet_templates(first: int = 80) -> tuple[str, ...]:
+    """The first so many of the 80 prompts that OpenAI made for ImageNet, in their order."""
+    from open_clip import OPENAI_IMAGENET_TEMPLATES  # slow to import, and not needed by a command that runs no model
+
+    return tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES[:first])
+
+
 def accuracy(features_ND: Tensor, classifier_CD: Tensor, labels_N: Tensor) -> float:
     """Percentage of images whose nearest class is their own (micro accuracy, as the field reports it)."""
     if len(features_ND) == 0:

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 
-import open_clip
 import pytest
 import torch
-from small_clips import LAYERS, TEXT_WIDTH, positions_first, small_clip, small_resnet
+from small_clips import LAYERS, TEXT_WIDTH, hidden_states, positions_first, small_clip, small_resnet
 from torch import Tensor
 
 from fdbpl.pipeline.clip.backbone import Backbone
@@ -15,22 +14,6 @@ from fdbpl.pipeline.clip.text_tower import encode_embeddings
 
 NAMES = ("red circle", "green_square", "a very long name of an odd thing", "x")
 MAKERS = {"vit": small_clip, "quick_gelu": lambda: small_clip(quick_gelu=True), "resnet": small_resnet}
-
-
-def hidden_states(module: open_clip.CLIP, tokens: Tensor, num_context: int) -> Tensor:
-    """What stands at the context's positions at the inputs of layers 1, 2, ... of open_clip's own pass: [L, M, W]."""
-    states: list[Tensor] = []
-    hooks = [
-        block.register_forward_hook(lambda _block, _inputs, output: states.append(output))
-        for block in module.transformer.resblocks[:-1]
-    ]
-    module.encode_text(tokens)
-    for hook in hooks:
-        hook.remove()
-    context = torch.stack(states)[:, :, 1 : 1 + num_context]
-    # Under the causal mask no class name reaches them.
-    torch.testing.assert_close(context, context[:, :1].expand_as(context), rtol=0, atol=1e-5)
-    return context[:, 0]
 
 
 def features(backbone: Backbone, deep: Tensor | None, context: Tensor) -> Tensor:
@@ -45,21 +28,18 @@ def test_the_towers_own_states_as_prompts_give_its_own_features(maker: str, dept
     backbone = make()
     context = context_embedding(backbone, "a photo of a")
     sentences = [f"a photo of a {name.replace('_', ' ')}." for name in NAMES]
-    deep = hidden_states(backbone.module, backbone.tokenizer(sentences), len(context))[: depth - 1]
+    deep = hidden_states(backbone, sentences, len(context))[: depth - 1]
     torch.testing.assert_close(features(backbone, deep, context), backbone.encode_texts(sentences), rtol=0, atol=1e-5)
 
 
 def test_a_full_size_tower_agrees_too() -> None:
-    """ViT-B-32's text tower at random weights: 12 layers, prompts in all of them."""
-    torch.manual_seed(0)
-    text = open_clip.CLIPTextCfg(context_length=16)
-    vision = open_clip.CLIPVisionCfg(layers=1, width=64)
-    module = open_clip.CLIP(512, vision, text).eval().requires_grad_(False)
-    tokens = open_clip.SimpleTokenizer(context_length=16)(["a photo of a dog.", "a photo of a very small cat."])
-    deep = hidden_states(module, tokens, 4)
+    """ViT-B-32's text tower at random weights: 12 layers of width 512, prompts in all of them."""
+    backbone = small_clip(text={"layers": 12, "width": 512, "heads": 8})
+    context = context_embedding(backbone, "a photo of a")
+    sentences = [f"a photo of a {name.replace('_', ' ')}." for name in NAMES]
+    deep = hidden_states(backbone, sentences, len(context))
     assert deep.shape == (11, 4, 512)
-    found = encode_embeddings(module, module.token_embedding(tokens), tokens.argmax(dim=-1), deep)
-    torch.testing.assert_close(found, module.encode_text(tokens, normalize=True), rtol=0, atol=1e-5)
+    torch.testing.assert_close(features(backbone, deep, context), backbone.encode_texts(sentences), rtol=0, atol=1e-5)
 
 
 def test_prompts_of_fewer_positions_than_the_context_leave_the_rest() -> None:
@@ -67,7 +47,7 @@ def test_prompts_of_fewer_positions_than_the_context_leave_the_rest() -> None:
     backbone = small_clip()
     context = context_embedding(backbone, "a photo of a")
     sentences = [f"a photo of a {name.replace('_', ' ')}." for name in NAMES]
-    deep = hidden_states(backbone.module, backbone.tokenizer(sentences), 2)
+    deep = hidden_states(backbone, sentences, 2)
     torch.testing.assert_close(features(backbone, deep, context), backbone.encode_texts(sentences), rtol=0, atol=1e-5)
 
 
