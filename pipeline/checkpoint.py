@@ -27,7 +27,12 @@ def save_prompts(path: Path, learner: Learner, facts: dict[str, Any]) -> None:
     """Write all that was learned (positive and negative prompts, nets) with `facts` (config, fingerprint) in the
     header."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in learner.state_dict().items()}
-    replace_file(path, save(tensors, metadata={"fdbpl": json.dumps(facts, sort_keys=True)}), durable=True)
+    replace_file(path, save(tensors, metadata=facts_header(facts)), durable=True)
+
+
+def facts_header(facts: dict[str, Any]) -> dict[str, str]:
+    """Facts as the header of a file of prompts."""
+    return {"fdbpl": json.dumps(facts, sort_keys=True)}
 
 
 def read_prompts(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

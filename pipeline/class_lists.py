@@ -12,6 +12,7 @@ from fdbpl.pipeline.clip.backbone import Backbone
 from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import RunConfig, StudentConfig
 from fdbpl.pipeline.datasets.data_set import DataSet
+from fdbpl.pipeline.datasets.name_list import read_names
 
 # The prompt of a vocabulary's names, as KDPL has it (arXiv 2407.03056).
 VOCABULARY_TEMPLATES = ("a photo of a {}",)
@@ -36,32 +37,11 @@ class Names:
 
 
 def wanted_names(config: RunConfig, data: DataSet) -> list[Names]:
-    """The data set's names first, then each vocabulary once. Raises ValueError as `read_vocabulary`."""
+    """The data set's names first, then each vocabulary once. Raises ValueError as `read_names`."""
     own = Names(class_names=data.class_names, templates=config.teacher.templates)
     return list(dict.fromkeys([own, *(vocabulary(table) for table in config.student if table.vocabulary)]))
 
 
 def vocabulary(table: StudentConfig) -> Names:
-    """The names of a table's vocabulary. Raises ValueError as `read_vocabulary`."""
-    return Names(class_names=read_vocabulary(Path(table.vocabulary)), templates=VOCABULARY_TEMPLATES)
-
-
-def read_vocabulary(path: Path) -> tuple[str, ...]:
-    """Class names, one a line; empty lines are left out.
-
-    Raises:
-        ValueError: no such file, no UTF-8, fewer than two names, or a name twice.
-    """
-    try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot read the vocabulary {path} ({error}), expected class names, one a line") from error
-    names = [name for name in names if name]
-    seen: set[str] = set()
-    twice = [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
-    if twice or len(names) < 2:
-        raise ValueError(
-            f"vocabulary {path}: found {len(names)} names, {len(twice)} of them again ({', '.join(twice[:3])}), "
-            "expected two or more, each once"
-        )
-    return tuple(names)
+    """The names of a table's vocabulary. Raises ValueError as `read_names`."""
+    return Names(class_names=read_names(Path(table.vocabulary)), templates=VOCABULARY_TEMPLATES)

@@ -1,4 +1,5 @@
-"""Reading a run's config from TOML: every fault of the file named at once, and every path made absolute."""
+"""Reading a run's config from TOML: every fault of the file named at once, every path made absolute, and what the data
+set's layout says filled in."""
 
 import tomllib
 from pathlib import Path
@@ -6,7 +7,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from fdbpl.pipeline.config import RunConfig, StudentConfig, TeacherConfig
+from fdbpl.pipeline.config import DataConfig, RunConfig, StudentConfig, TeacherConfig
+from fdbpl.pipeline.data_defaults import with_defaults
 from fdbpl.pipeline.options import unknown_key
 from fdbpl.slurm.profile import profile_file
 
@@ -40,16 +42,26 @@ def parse_config(values: dict[str, Any], *, base: Path, where: str) -> RunConfig
     folder = base / config.folder
     if "\n" in str(folder):
         raise ValueError(f"{where}: folder: found {str(folder)!r}, expected no line break in it")
+    try:
+        data = _data(config.data, base)
+        targets = tuple(_data(target, base) for target in config.evaluate.targets)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
     return config.model_copy(
         update={
             "folder": folder,
-            "data": config.data.model_copy(update={"folder": base / config.data.folder}),
+            "data": data,
             "store": config.store.model_copy(update={"path": folder / config.store.path}),
             "teacher": _with_checkpoint(config.teacher, base),
             "student": tuple(_with_files(_with_checkpoint(student, base), base) for student in config.student),
+            "evaluate": config.evaluate.model_copy(update={"targets": targets}),
             "cluster": config.cluster.model_copy(update={"profile": _profile_file(config.cluster.profile, base)}),
         }
     )
+
+
+def _data(data: DataConfig, base: Path) -> DataConfig:
+    return with_defaults(data.model_copy(update={"folder": base / data.folder}))
 
 
 def _with_checkpoint(section: M, base: Path) -> M:

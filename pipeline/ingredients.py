@@ -97,13 +97,12 @@ def build_learner(
 
 def _teacher_texts(config: RunConfig, device: torch.device, reader: Reader | None) -> Callable[[Sequence[str]], Tensor]:
     """The teacher's text features of class names: from the store's own list, else by the teacher, which is loaded."""
+    known = None if reader is None else reader.class_list(CLASS_LIST)
+    rows = {} if known is None else {name: row for row, name in enumerate(known.class_names)}
 
     def texts(class_names: Sequence[str]) -> Tensor:
-        if reader is not None:
-            known = reader.class_list(CLASS_LIST)
-            rows = {name: row for row, name in enumerate(known.class_names)}
-            if all(name in rows for name in class_names):
-                return torch.from_numpy(known.text_embedding_CD[[rows[name] for name in class_names]]).to(device)
+        if known is not None and all(name in rows for name in class_names):
+            return torch.from_numpy(known.text_embedding_CD[[rows[name] for name in class_names]]).to(device)
         return text_classifier(load_backbone(config.teacher, device.type), class_names, config.teacher.templates)
 
     return texts

@@ -17,12 +17,14 @@ from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.exclusions import run_data
 from fdbpl.pipeline.ingredients import gather
+from fdbpl.pipeline.kept_subset import keep_subset
 from fdbpl.pipeline.run_folder import RunFolder, StudentFolder
 from fdbpl.pipeline.staged_store import store_to_read
 from fdbpl.pipeline.student_plan import StudentPlan
 from fdbpl.pipeline.student_record import finished_record, identity_digest, student_identity
 from fdbpl.pipeline.student_store import open_store_for
 from fdbpl.pipeline.train import TrainingLog, train
+from fdbpl.pipeline.use.saved_learner import USE, use_of
 from fdbpl.pipeline.whole_file import replace_file, replace_json
 
 logger = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ def run_student(
     if len(data.excluded):
         num_images = len(data.train) + len(data.excluded)
         logger.warning("%d of %d training images are excluded: drawing from the rest", len(data.excluded), num_images)
+    keep_subset(config, data, plan.shots, plan.seed)
     source = _source(config, plan, data)
     store = config.store.model_copy(update={"path": store_to_read(config, plan)})
     here = config.model_copy(update={"store": store})
@@ -73,7 +76,8 @@ def run_student(
         "fingerprint": fingerprint,
         "starts_from": source.facts if source is not None else None,
     }
-    facts = {**made_of, "config": config.model_dump(mode="json")}
+    use = use_of(config, plan, ingredients.training.class_names)
+    facts = {**made_of, "config": config.model_dump(mode="json"), USE: use.to_json()}
     save_prompts(folder.prompts_file, ingredients.learner, facts)
     views = log.steps * min(plan.config.batch_size, len(ingredients.training))
     record = {

@@ -28,7 +28,7 @@ from fdbpl.cache_layout.store import Store, open_store
 from fdbpl.pipeline.class_lists import wanted_names
 from fdbpl.pipeline.clip.backbone import Backbone, load_backbone
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import load_data
+from fdbpl.pipeline.data import check_trainable, load_data
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.device import choose_device, decoder_name, device_here, planned_device
 from fdbpl.pipeline.exclusions import check_excluded
@@ -72,6 +72,7 @@ def prepare_store(
             the classes or the run's students do not allow.
     """
     data = load_data(config.data)
+    check_trainable(data)
     if config.store.path.exists():
         store = open_store(config.store.path)
         check_maker(store, config)

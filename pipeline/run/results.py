@@ -30,8 +30,8 @@ def write_results(config: RunConfig) -> dict[str, Any]:
     Raises:
         ValueError: the test images' features are not there.
     """
-    from fdbpl.pipeline.evaluate import evaluate
-    from fdbpl.pipeline.report import write_report
+    from fdbpl.pipeline.evaluation.evaluate import evaluate
+    from fdbpl.pipeline.evaluation.report import write_report
 
     made_of = _made_of(config)
     results = {**evaluate(config), "made_of": made_of}

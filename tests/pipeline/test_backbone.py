@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fdbpl.pipeline.clip.backbone import check_names, load_backbone, weights_digest
-from fdbpl.pipeline.clip.zero_shot import accuracy, harmonic_mean, text_classifier
+from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import ModelConfig, Precision
 
 
@@ -84,15 +84,6 @@ def test_long_lists_of_texts_are_encoded_in_parts(shared: Path, monkeypatch: pyt
     hook.remove()
     assert sizes == [2, 2, 1]
     assert student.encode_texts([]).shape == (0, 64)
-
-
-def test_accuracy_and_harmonic_mean_by_hand() -> None:
-    features = torch.eye(3)
-    assert accuracy(features, torch.eye(3)[:2], torch.tensor([0, 1, 1])) == pytest.approx(200 / 3)
-    assert harmonic_mean(60.0, 40.0) == pytest.approx(48.0)
-    assert harmonic_mean(0.0, 0.0) == 0.0
-    with pytest.raises(ValueError, match="no image"):
-        accuracy(features[:0], torch.eye(3), torch.tensor([]))
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from fdbpl.pipeline.checkpoint import prompts_digest, read_prompts, save_prompts, start_from
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import load_data
-from fdbpl.pipeline.evaluate import evaluate
-from fdbpl.pipeline.evaluation_features import write_test_features
-from fdbpl.pipeline.evaluation_record import missing_features
-from fdbpl.pipeline.report import result_rows
+from fdbpl.pipeline.evaluation.evaluate import evaluate
+from fdbpl.pipeline.evaluation.features import write_test_features
+from fdbpl.pipeline.evaluation.record import missing_features
+from fdbpl.pipeline.evaluation.report import result_rows
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.student_plan import stages
 from fdbpl.pipeline.student_record import identity_digest, is_finished, student_identity
@@ -182,7 +182,7 @@ def test_prompts_of_another_shape_or_name_are_refused() -> None:
 
 def test_it_is_evaluated_like_any_other(config_of: MakeConfig) -> None:
     config = config_of()
-    for key in missing_features(config, load_data(config.data)):
+    for key in missing_features(config):
         write_test_features(config, key, lambda done, total: None)
     run_student(config, plan_by_id(config, FIRST))
     results = evaluate(config)
