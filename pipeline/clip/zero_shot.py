@@ -25,3 +25,10 @@ def text_classifier(backbone: Backbone, class_names: Sequence[str], templates: S
     for template in templates:
         total_CD += backbone.encode_texts([template.format(readable(name)) for name in class_names])
     return normalize(total_CD, dim=-1)
+
+
+def imagenet_templates(first: int = 80) -> tuple[str, ...]:
+    """The first so many of the 80 prompts that OpenAI made for ImageNet, in their order."""
+    from open_clip import OPENAI_IMAGENET_TEMPLATES  # slow to import, and not needed by a command that runs no model
+
+    return tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES[:first])

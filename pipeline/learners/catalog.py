@@ -26,8 +26,18 @@ class Entry:
 
 
 _HERE = "fdbpl.pipeline.learners"
+_PIXELS: frozenset[Literal["features", "pixels"]] = frozenset({"pixels"})
 LEARNERS: Mapping[str, Entry] = {
     "coop": Entry(options=f"{_HERE}.coop:CoOpOptions"),
+    "cocoop": Entry(options=f"{_HERE}.cocoop:CoCoOpOptions", slow_to_evaluate=True),
+    "vpt": Entry(options=f"{_HERE}.vpt:VptOptions", learns_text=False, needs=_PIXELS, slow_to_evaluate=True),
+    "maple": Entry(options=f"{_HERE}.maple:MapleOptions", needs=_PIXELS, slow_to_evaluate=True),
+    "promptsrc": Entry(
+        options=f"{_HERE}.promptsrc:PromptSrcOptions", needs=_PIXELS | {"features"}, slow_to_evaluate=True
+    ),
+    "promptkd": Entry(
+        options=f"{_HERE}.promptkd:PromptKdOptions", learns_text=False, needs=_PIXELS, slow_to_evaluate=True
+    ),
 }
 
 

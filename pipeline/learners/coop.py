@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from fdbpl.pipeline.clip.prompts import ClassPosition, PromptTokens, context_embedding, prompt_tokens
 from fdbpl.pipeline.clip.text_tower import encode_embeddings
 from fdbpl.pipeline.learners.base import Learner, LearnerContext
+from fdbpl.pipeline.learners.checks import check_positive
+from fdbpl.pipeline.learners.initial_values import random_tokens, text_width
+from fdbpl.pipeline.learners.text_features import TextFeatures, predict_by_texts
 from fdbpl.pipeline.values import Prediction, Views
-
-# The published spread of contexts that start from no words.
-RANDOM_SD = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +44,7 @@ class CoOpOptions:
     coupling: Literal["separate", "offset", "token"] = "separate"
 
     def __post_init__(self) -> None:
-        if self.num_context < 1:
-            raise ValueError(f"found num_context = {self.num_context}, expected 1 or more")
+        check_positive(self, "num_context")
 
     def build(self, context: LearnerContext) -> "CoOp":
         return CoOp(context, self)
@@ -61,14 +60,6 @@ class CoOpOptions:
         each = " for each class" if self.class_specific else ""
         place = "" if self.class_position == "end" else f", the name at the {self.class_position}"
         return {name: (words[name] if self.context else f"{self.num_context} tokens") + each + place for name in names}
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TextFeatures:
-    """Unit text features [C, D] of both prompts; the negative ones where the learner is dual."""
-
-    positive_CD: Tensor
-    negative_CD: Tensor | None
 
 
 class CoOp(Learner):
@@ -99,8 +90,7 @@ class CoOp(Learner):
 
     @torch.no_grad()
     def classifier(self, class_names: Sequence[str]) -> dict[str, Tensor]:
-        texts = self.texts(class_names)
-        return {"positive": texts.positive_CD} | ({} if texts.negative_CD is None else {"negative": texts.negative_CD})
+        return self.texts(class_names).classifier()
 
     def _negative_context(self) -> Tensor | None:
         if self.offset is not None:
@@ -137,10 +127,8 @@ class CoOp(Learner):
         if words:
             start_MW = context_embedding(self.backbone, words)
             return start_MW.repeat(num_classes, 1, 1) if self.options.class_specific else start_MW
-        width = int(self.backbone.module.token_embedding.weight.shape[1])
         each = (num_classes,) if self.options.class_specific else ()
-        start = torch.randn((*each, self.options.num_context, width), generator=random)
-        return (RANDOM_SD * start).to(self.backbone.device)
+        return random_tokens(self.backbone, random, *each, self.options.num_context, text_width(self.backbone))
 
     def _offset(self, random: torch.Generator) -> Tensor:
         """From the positive context's start to the negative one's. Raises ValueError where they differ in length."""
@@ -154,15 +142,3 @@ class CoOp(Learner):
 
     def _tokenise(self, class_names: tuple[str, ...], num_context: int) -> PromptTokens:
         return prompt_tokens(self.backbone, class_names, num_context, position=self.options.class_position)
-
-
-def predict_by_texts(logit_scale: float, features_BD: Tensor, texts: TextFeatures) -> Prediction:
-    """Scaled cosines of images and texts."""
-    negative_CD = texts.negative_CD
-    return Prediction(
-        logits_BC=logit_scale * features_BD @ texts.positive_CD.T,
-        logit_scale=logit_scale,
-        text_features_CD=texts.positive_CD,
-        negative_logits_BC=None if negative_CD is None else logit_scale * features_BD @ negative_CD.T,
-        negative_text_features_CD=negative_CD,
-    )

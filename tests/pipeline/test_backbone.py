@@ -71,6 +71,21 @@ def test_a_classifier_is_the_unit_mean_over_templates(shared: Path) -> None:
         text_classifier(student, ["red circle"], [])
 
 
+def test_long_lists_of_texts_are_encoded_in_parts(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    student = load_backbone(
+        ModelConfig(model="fdbpl-tiny-student", pretrained=str(shared / "models" / "student.safetensors"))
+    )
+    texts = [f"a photo of {word}." for word in ("a dog", "a red circle", "no", "two", "it")]
+    expected = student.encode_texts(texts)
+    sizes: list[int] = []
+    hook = student.module.transformer.register_forward_pre_hook(lambda _tower, inputs: sizes.append(len(inputs[0])))
+    monkeypatch.setattr("fdbpl.pipeline.clip.backbone._TEXTS_AT_ONCE", 2)
+    torch.testing.assert_close(student.encode_texts(texts), expected, rtol=0, atol=1e-6)
+    hook.remove()
+    assert sizes == [2, 2, 1]
+    assert student.encode_texts([]).shape == (0, 64)
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_stays_near_and_unit(precision: Precision, shared: Path) -> None:
     path = str(shared / "models" / "student.safetensors")
