@@ -17,7 +17,9 @@ Precision = Literal["fp32", "fp16", "bf16"]
 Encoding = Literal["embedding", "logits", "topk"]
 Supervision = Literal["hard", "online", "cached"]
 # The steps of a run; all stages of students are `train`. `check` are the small jobs that look after each step.
-StepName = Literal["prepare", "teach", "features", "test-features", "train", "report", "check"]
+StepName = Literal["prepare", "teach", "features", "test-features", "train", "test-students", "report", "check"]
+Protocol = Literal["base-to-new", "few-shot", "cross-dataset", "domain-generalisation"]
+ViewPolicy = Literal["cycle", "random", "informative", "curriculum"]
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -136,20 +138,34 @@ class OptimConfig(Section):
 
 
 class StudentConfig(ModelConfig):
-    """A grid of students: every learner x objective x supervision x seed listed is one."""
+    """A grid of students: every learner x objective x supervision x shots x seed listed is one."""
 
     name: str = Field("", description="what its students' names begin with; needed where two tables agree")
     starts_from: str = Field(
         "", description="`name` of the table whose students' prompts its own begin with; empty: hand-written words"
     )
-    learner: tuple[str, ...] = Field(("coop",), description="what is learned: coop")
-    objective: tuple[str, ...] = Field(("kdpl",), description="the loss: cross_entropy, kdpl, fdbpl")
+    prompts: str = Field("", description="file of prompts that its students begin with, in place of hand-written words")
+    learner: tuple[str, ...] = Field(
+        ("coop",), description="what is learned: coop, cocoop, vpt, maple, promptsrc, promptkd"
+    )
+    objective: tuple[str, ...] = Field(
+        ("kdpl",), description="the loss: cross_entropy, pseudo_labels, kdpl, kdpl_ca, promptkd, fdbpl"
+    )
     supervision: tuple[Supervision, ...] = Field(
         ("cached",), description="where targets come from: hard, online, cached"
     )
     seeds: tuple[int, ...] = Field((1, 2, 3), description="one student for each: few-shot subset and order")
     classes: Literal["base", "all"] = Field("base", description="classes trained on: the first half, or all")
-    shots: int = Field(16, ge=0, description="training images a class; 0 takes all")
+    shots: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (16,), min_length=1, description="training images a class; 0 takes all"
+    )
+    vocabulary: str = Field("", description="file of class names, one a line, for kdpl_ca")
+    views: ViewPolicy = Field(
+        "cycle", description="which crop of an image an epoch uses: cycle, random, informative, curriculum"
+    )
+    importance: bool = Field(
+        False, description="with informative views: weigh each so that the expected loss is that of even draws"
+    )
     features: Literal["stored", "live"] = Field(
         "stored", description="image features from the store, or from pixels in every step"
     )
@@ -163,14 +179,22 @@ class StudentConfig(ModelConfig):
         default_factory=dict, description="options of each objective, by its name"
     )
 
-    @field_validator("learner", "objective", "supervision", "seeds", mode="before")
+    @field_validator("learner", "objective", "supervision", "seeds", "shots", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return value if isinstance(value, (list, tuple)) else (value,)
 
 
 class EvaluateConfig(Section):
-    protocol: Literal["base-to-new"] = Field("base-to-new", description="what is measured")
+    protocol: Protocol = Field(
+        "base-to-new", description="what is measured: base-to-new, few-shot, cross-dataset, domain-generalisation"
+    )
+    reject: bool = Field(
+        False, description="measure too how images of no listed class are told from the others: AUROC, FPR95"
+    )
+    targets: tuple[DataConfig, ...] = Field(
+        (), description="data sets that prompts are carried to, by cross-dataset and domain-generalisation"
+    )
 
 
 class StepConfig(Section):

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fdbpl.cache_layout.manifest import canonical_json, digest_of
-from fdbpl.pipeline.config import DataConfig, StudentConfig
+from fdbpl.pipeline.config import DataConfig
 from fdbpl.pipeline.data_defaults import not_known, with_defaults
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.datasets.few_shot import base_and_new, few_shot
 from fdbpl.pipeline.datasets.layouts import reader_of
 from fdbpl.pipeline.datasets.subset_file import given_subset
+from fdbpl.pipeline.student_plan import StudentPlan
 
 
 def load_data(config: DataConfig) -> DataSet:
@@ -37,7 +38,7 @@ class TrainingSet:
         return len(self.image_ids_M)
 
 
-def training_set(data: DataSet, student: StudentConfig, seed: int) -> TrainingSet:
+def training_set(data: DataSet, plan: StudentPlan) -> TrainingSet:
     """Few-shot images of all classes are drawn first, then the base half is kept: the field's order. Nothing is drawn
     from excluded images.
 
@@ -47,9 +48,9 @@ def training_set(data: DataSet, student: StudentConfig, seed: int) -> TrainingSe
     """
     _check_left(data)
     labels_N = np.asarray(data.train.labels, dtype=np.int64)
-    ids_M = subset_ids(data, student.shots, seed) if student.shots else np.arange(len(labels_N))
+    ids_M = subset_ids(data, plan.shots, plan.seed) if plan.shots else np.arange(len(labels_N))
     names = data.class_names
-    if student.classes == "base":
+    if plan.config.classes == "base":
         base, _ = base_and_new(len(names))
         ids_M = ids_M[labels_N[ids_M] < len(base)]
         names = names[: len(base)]

@@ -85,5 +85,10 @@ class StudentFolder:
         return self.root / "checkpoint.pt"
 
     @property
+    def tests_file(self) -> Path:
+        """What it reaches on the tests, where finding that is a task of its own."""
+        return self.root / "tests.json"
+
+    @property
     def metrics_file(self) -> Path:
         return self.root / "metrics.jsonl"

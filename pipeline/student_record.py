@@ -14,7 +14,7 @@ from fdbpl.pipeline.data import subset_digest
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.labels_manifest import expected_fields, names_digest
 from fdbpl.pipeline.run_folder import RunFolder, StudentFolder
-from fdbpl.pipeline.students import StudentPlan
+from fdbpl.pipeline.student_plan import StudentPlan
 from fdbpl.pipeline.weights import weights_source
 
 
@@ -62,7 +62,10 @@ class Identities:
             **self._shared,
             **{name: value for name, value in self._labels.items() if name not in unseen},
         }
-        given = self._subset(plan.config.shots, plan.seed)
+        for key in ("prompts", "vocabulary"):
+            if name := getattr(plan.config, key):
+                identity[key] = self._weights(name)
+        given = self._subset(plan.shots, plan.seed)
         if given:
             identity["few_shot"] = given
         if plan.source is not None:

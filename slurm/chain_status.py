@@ -126,10 +126,11 @@ class ChainStatus:
     @property
     def standing(self) -> Standing:
         found = {step.standing for step in self.steps}
-        if found <= {"complete"}:
-            return "complete"
+        # A process that has just begun may not have looked yet for what is missing of a run that was complete.
         if self.has_local_driver:
             return "running"
+        if found <= {"complete"}:
+            return "complete"
         order: tuple[Standing, ...] = ("running", "failed", "stopped", "blocked", "waiting")
         return next(standing for standing in order if standing in found)
 

@@ -25,14 +25,13 @@ from fdbpl.pipeline.clip.world_images import (
     view,
 )
 from fdbpl.pipeline.datasets.synthetic import COLORS, SHAPES, STYLES, SceneSpec
-from fdbpl.pipeline.datasets.world import CLASS_PAIRS
+from fdbpl.pipeline.datasets.world_splits import SPLITS, Pair
 
-Pair = tuple[str, str]
 ALL_PAIRS: tuple[Pair, ...] = tuple((color, shape) for color in COLORS for shape in SHAPES)
 CLASS_LISTS: dict[str, tuple[Pair, ...]] = {
     "all": ALL_PAIRS,
-    "base": CLASS_PAIRS[: len(CLASS_PAIRS) // 2],
-    "new": CLASS_PAIRS[len(CLASS_PAIRS) // 2 :],
+    "base": SPLITS["latin"][:16],
+    "new": SPLITS["latin"][16:],
 }
 EVALUATION_SEED = 1_000_003
 

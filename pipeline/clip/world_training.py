@@ -4,7 +4,6 @@ Invariant: a training that was killed ends with the weights of one that was not,
 threads. Costs 19 minutes for the teacher and 2 for the student on one thread, and 300 MB.
 """
 
-import hashlib
 import json
 import logging
 import platform
@@ -21,6 +20,7 @@ import PIL
 import torch
 from safetensors.torch import save
 
+from fdbpl.pipeline.clip.training_files import TrainingFiles, training_files
 from fdbpl.pipeline.clip.world_accuracy import measure_clip
 from fdbpl.pipeline.clip.world_batches import make_batch, told_facts
 from fdbpl.pipeline.clip.world_images import render_images
@@ -63,16 +63,17 @@ def train_clip(
         raise ValueError(f"found the role {role!r}, expected one of {', '.join(RECIPES)}")
     recipe = recipe or RECIPES[role]
     folder.mkdir(parents=True, exist_ok=True)
-    identity = {"role": role, "seed": seed, "recipe": recipe.to_json()}
-    files = _Files(folder=folder, role=role, identity=identity)
+    files = training_files(role, folder=folder, seed=seed, recipe=recipe)
     finished = files.finished_record()
     if finished is None:
         with _threads(num_threads):
             trainer = ClipTrainer(recipe, seed=seed)
-            files.resume(trainer)
+            if files.state.exists():
+                trainer.resume(files.state.read_bytes())
+                logger.info("%s goes on from step %d", role, trainer.step)
             _train(trainer, files, seed=seed, every=steps_between_saves, on_progress=on_progress)
             replace_file(files.checkpoint, save(trainer.full_state()))
-            finished = identity | _outcome(trainer) | {"num_threads": num_threads, "sha256": files.content()}
+            finished = {**files.identity} | _outcome(trainer) | {"num_threads": num_threads, "sha256": files.content()}
             if measured_images_per_pair:
                 finished["accuracy"] = measure_clip(
                     recipe.model, files.checkpoint, images_per_pair=measured_images_per_pair
@@ -82,66 +83,9 @@ def train_clip(
     return TrainedClip(checkpoint=files.checkpoint, record=finished)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Files:
-    """The files of one training; its identity is in the name of the saved state, and in the record."""
-
-    folder: Path
-    role: str
-    identity: Mapping[str, Any]
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.folder / f"{self.role}.safetensors"
-
-    @property
-    def record(self) -> Path:
-        return self.folder / f"{self.role}.json"
-
-    @property
-    def state(self) -> Path:
-        digest = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
-        return self.folder / f"{self.role}-{digest[:12]}.training.pt"
-
-    def finished_record(self) -> dict[str, Any] | None:
-        """Return the record of a finished training, None where there is none or its checkpoint is not the one it
-        tells of; refuse another training's."""
-        if not self.record.exists():
-            return None
-        record: dict[str, Any] = json.loads(self.record.read_text())
-        self._refuse_another(self.record, record)
-        return record if record["sha256"] == self.content() else None
-
-    def content(self) -> str | None:
-        """Return the digest of the checkpoint, None where there is none."""
-        return hashlib.sha256(self.checkpoint.read_bytes()).hexdigest() if self.checkpoint.exists() else None
-
-    def resume(self, trainer: ClipTrainer) -> None:
-        """Go on from the saved state, where there is one."""
-        if self.state.exists():
-            trainer.resume(self.state.read_bytes())
-            logger.info("%s goes on from step %d", self.role, trainer.step)
-
-    def remove_states(self) -> None:
-        """Remove the saved states of this role: it is finished."""
-        for state in self.folder.glob(f"{self.role}-*.training.pt"):
-            state.unlink()
-
-    def _refuse_another(self, path: Path, found: Mapping[str, Any]) -> None:
-        different = [
-            f"{name}: found {found.get(name)}, expected {value}"
-            for name, value in self.identity.items()
-            if found.get(name) != value
-        ]
-        if different:
-            raise ValueError(
-                f"{path} is of another training ({'; '.join(different)}); choose another folder or delete it"
-            )
-
-
 def _train(
     trainer: ClipTrainer,
-    files: _Files,
+    files: TrainingFiles,
     *,
     seed: int,
     every: int,

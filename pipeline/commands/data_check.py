@@ -13,7 +13,7 @@ from fdbpl.pipeline.data import load_data, training_set
 from fdbpl.pipeline.data_check import DataCheck, Finding, check_data
 from fdbpl.pipeline.datasets.catalog import KNOWN, LAYOUTS
 from fdbpl.pipeline.options import unknown_key
-from fdbpl.pipeline.students import list_plans
+from fdbpl.pipeline.student_plan import list_plans
 
 _NUM_SHOWN = 5
 
@@ -53,7 +53,7 @@ def _subset_findings(config: RunConfig) -> list[Finding]:
     problems: dict[str, None] = {}
     for plan in list_plans(config):
         try:
-            training_set(data, plan.config, plan.seed)
+            training_set(data, plan)
         except ValueError as error:
             problems[str(error)] = None
     return [Finding(part="few-shot subset", problem=problem) for problem in problems]

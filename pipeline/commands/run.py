@@ -71,7 +71,7 @@ def submit(
     if watch:
         _status(name_of(config, Path(result["folder"])), watch=True, json_=json_)
     else:
-        emit(result, json_, _show_submitted)
+        emit(result, json_, show_submitted)
 
 
 def status(where: Where, watch: Watch = False, json_: Json = False) -> None:
@@ -145,7 +145,7 @@ def retry(where: Where, cluster: Cluster = None, watch: Watch = False, json_: Js
     if watch:
         _status(where, watch=True, json_=json_)
     else:
-        emit(result, json_, _show_submitted)
+        emit(result, json_, show_submitted)
 
 
 def cancel(where: Where, json_: Json = False) -> None:
@@ -183,7 +183,8 @@ def runs(
     emit({"runs": find_runs(folder)}, json_, show_runs)
 
 
-def _show_submitted(result: dict[str, Any]) -> None:
+def show_submitted(result: dict[str, Any]) -> None:
+    """Print what `start_chain` has done."""
     for step in result["steps"]:
         told = [
             f"{step[key]} {word}"

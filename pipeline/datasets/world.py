@@ -18,8 +18,6 @@ from typing import Any
 
 from fdbpl.pipeline.datasets.scene_facts import write_scenes
 from fdbpl.pipeline.datasets.synthetic import (
-    COLORS,
-    SHAPES,
     STYLES,
     Scene,
     SceneSpec,
@@ -27,21 +25,20 @@ from fdbpl.pipeline.datasets.synthetic import (
     sample_scene,
     scene_generator,
 )
+from fdbpl.pipeline.datasets.world_splits import SPLITS, Pair, class_name
 from fdbpl.pipeline.whole_file import replace_file
 
 FORMAT_VERSION = 1
 PARTS = ("train", "val", "test")
-# Colour minus shape, modulo eight, for shapes at even and odd places, of the base and of the new classes. Each half
-# uses every word twice. An offset of four is the complement: such a pair of classes is told apart by the style
-# alone (half of the shapes, and other colours in the new half than in the base half).
-_LATIN_OFFSETS = (((0, 4), (0, 2)), ((1, 5), (1, 3)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorldSpec:
-    """A data set: the style of its images, how many of each class in each part, and what scenes look like."""
+    """A data set: the style of its images, how its 32 classes are split into base and new ones, how many images of
+    each class are in each part, and what scenes look like."""
 
     style: str = "negative"
+    split: str = "latin"
     train_per_class: int = 20
     val_per_class: int = 4
     test_per_class: int = 50
@@ -50,6 +47,8 @@ class WorldSpec:
     def __post_init__(self) -> None:
         if self.style not in STYLES:
             raise ValueError(f"style {self.style!r}: expected one of {', '.join(STYLES)}")
+        if self.split not in SPLITS:
+            raise ValueError(f"split {self.split!r}: expected one of {', '.join(SPLITS)}")
         for part in PARTS:
             if self.per_class(part) < 0:
                 raise ValueError(f"{part}_per_class: expected 0 or more, found {self.per_class(part)}")
@@ -59,27 +58,20 @@ class WorldSpec:
         return int(getattr(self, f"{part}_per_class"))
 
     @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Colour and shape of each class, the base half first."""
+        return SPLITS[self.split]
+
+    @property
     def num_images(self) -> int:
-        return len(CLASS_PAIRS) * sum(self.per_class(part) for part in PARTS)
+        return len(self.pairs) * sum(self.per_class(part) for part in PARTS)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as plain JSON values."""
+        """Return the fields as plain JSON values; the split where it is not latin, the only one that there was when
+        the first worlds were marked."""
         counts = {f"{part}_per_class": self.per_class(part) for part in PARTS}
-        return {"style": self.style, **counts, "scenes": self.scenes.to_json()}
-
-
-def _latin_pairs() -> tuple[tuple[str, str], ...]:
-    """Return (colour, shape) of the 16 base classes, then of the 16 new ones."""
-    return tuple(
-        (COLORS[(shape + offset) % len(COLORS)], SHAPES[shape])
-        for half in _LATIN_OFFSETS
-        for shape in range(len(SHAPES))
-        for offset in half[shape % 2]
-    )
-
-
-CLASS_PAIRS = _latin_pairs()
-CLASS_NAMES = tuple(f"{color} {shape}" for color, shape in CLASS_PAIRS)
+        split = {} if self.split == "latin" else {"split": self.split}
+        return {"style": self.style, **split, **counts, "scenes": self.scenes.to_json()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,13 +107,12 @@ def make_world(
 
     `on_progress(done, total)` counts images. Raises ValueError where the folder holds another world.
     """
-    identity = {"format": FORMAT_VERSION, "seed": seed, "spec": spec.to_json()}
-    marker = folder / "world.json"
+    identity, marker = _identity(spec, seed), folder / "world.json"
     if _read_marker(marker, identity):
         return World(folder=folder, spec=spec, seed=seed, num_rendered=0)
     folder.mkdir(parents=True, exist_ok=True)
     _write_marker(marker, identity, complete=False)
-    for color, shape in CLASS_PAIRS:
+    for color, shape in spec.pairs:
         (folder / "images" / f"{color}_{shape}").mkdir(parents=True, exist_ok=True)
     scenes: dict[str, Scene] = {}
     split: dict[str, list[tuple[str, int, str]]] = {part: [] for part in PARTS}
@@ -129,7 +120,7 @@ def make_world(
     for part, label, path in _images(spec):
         scenes[path], rendered = _ensure_image(folder / "images", path, label, spec=spec, seed=seed)
         num_rendered += rendered
-        split[part].append((path, label, CLASS_NAMES[label]))
+        split[part].append((path, label, class_name(spec.pairs[label])))
         if on_progress is not None:
             on_progress(len(scenes), spec.num_images)
     world = World(folder=folder, spec=spec, seed=seed, num_rendered=num_rendered)
@@ -139,17 +130,26 @@ def make_world(
     return world
 
 
+def is_made(folder: Path, *, spec: WorldSpec, seed: int) -> bool:
+    """Return whether `folder` holds the whole world of (spec, seed). Raises ValueError where it holds another."""
+    return _read_marker(folder / "world.json", _identity(spec, seed))
+
+
+def _identity(spec: WorldSpec, seed: int) -> dict[str, Any]:
+    return {"format": FORMAT_VERSION, "seed": seed, "spec": spec.to_json()}
+
+
 def _images(spec: WorldSpec) -> Iterator[tuple[str, int, str]]:
     """Yield (part, label, path below the image folder) in the split file's order."""
     for part in PARTS:
-        for label, (color, shape) in enumerate(CLASS_PAIRS):
+        for label, (color, shape) in enumerate(spec.pairs):
             for i in range(spec.per_class(part)):
                 yield part, label, f"{color}_{shape}/{part}_{i:04d}.jpg"
 
 
 def _ensure_image(image_folder: Path, path: str, label: int, *, spec: WorldSpec, seed: int) -> tuple[Scene, bool]:
     """Return an image's scene, and whether its file had to be rendered."""
-    color, shape = CLASS_PAIRS[label]
+    color, shape = spec.pairs[label]
     file = image_folder / path
     if file.exists():
         generator = scene_generator(seed, path)
@@ -175,11 +175,12 @@ def _read_marker(marker: Path, identity: dict[str, Any]) -> bool:
         return False
     found: dict[str, Any] = json.loads(marker.read_text())
     if found["digest"] != _digest(identity):
-        found_values = _flat(found)
+        found_values = _flat({name: found.get(name) for name in identity})
+        expected = _flat(identity)
         different = [
-            f"{name}: found {found_values.get(name)}, expected {value}"
-            for name, value in _flat(identity).items()
-            if found_values.get(name) != value
+            f"{name}: found {found_values.get(name)}, expected {expected.get(name)}"
+            for name in dict.fromkeys((*expected, *found_values))
+            if found_values.get(name) != expected.get(name)
         ]
         raise ValueError(
             f"{marker.parent} holds another world ({'; '.join(different)}); choose another folder or delete it"

@@ -25,7 +25,7 @@ def preset_values(name: str) -> dict[str, Any]:
 
 def write_preset(path: Path, name: str) -> None:
     """Write a preset as a config file. Raises ValueError where the file exists or its folder does not."""
-    text = render(RunConfig.model_validate(preset_values(name)), name)
+    text = render(RunConfig.model_validate(preset_values(name)), f"the preset {name!r}")
     if path.exists():
         raise ValueError(f"found {path} already, expected no file there: move it, or name another path")
     if not path.parent.is_dir():
@@ -33,10 +33,10 @@ def write_preset(path: Path, name: str) -> None:
     path.write_text(text)
 
 
-def render(config: RunConfig, preset: str) -> str:
-    """A config as TOML with every key and, behind it, what it means."""
+def render(config: RunConfig, origin: str) -> str:
+    """A config as TOML with every key and, behind it, what it means; its head says whence it comes."""
     lines = [
-        f"# A run of fdbpl, from the preset {preset!r}. Relative paths are taken from this file's folder.",
+        f"# A run of fdbpl, from {origin}. Relative paths are taken from this file's folder.",
         "# fdbpl submit runs all of it; teach, features, train and evaluate its steps. Each does only what is missing.",
         "",
         *_keys(config),

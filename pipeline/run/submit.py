@@ -59,7 +59,7 @@ class Submission:
         data = run_data(self.config)
         check_trainable(data)
         for plan in student_plans(self.config):
-            training_set(data, plan.config, plan.seed)
+            training_set(data, plan)
         for model in (self.config.teacher, *self.config.student):
             check_names(model.model, model.pretrained)
         if self.config.store.path.exists():

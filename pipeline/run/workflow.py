@@ -23,20 +23,20 @@ from fdbpl.pipeline.features import begin_features
 from fdbpl.pipeline.kept_list import with_kept_list
 from fdbpl.pipeline.labels_manifest import CAMPAIGN
 from fdbpl.pipeline.progress import Ui
+from fdbpl.pipeline.run.bars import StepBars
 from fdbpl.pipeline.run.errors import StageFailed
 from fdbpl.pipeline.run.results import read_results
-from fdbpl.pipeline.run.steps import chain_of, train_steps
+from fdbpl.pipeline.run.steps import chain_of, evaluation_steps, train_steps
 from fdbpl.pipeline.run.todo import SEPARATOR
 from fdbpl.pipeline.run_folder import RunFolder
+from fdbpl.pipeline.student_plan import StudentPlan
 from fdbpl.pipeline.student_record import finished_records
-from fdbpl.pipeline.student_run import check_serves, open_run_store
-from fdbpl.pipeline.students import StudentPlan, student_plans
-from fdbpl.pipeline.supervision import stored_labels
+from fdbpl.pipeline.student_store import check_serves, open_run_store
+from fdbpl.pipeline.students import student_plans
 from fdbpl.pipeline.teach import check_fits, prepare_store
 from fdbpl.slurm.backend import Backend, make_backend
-from fdbpl.slurm.chain import Chain, Todo
+from fdbpl.slurm.chain import Todo
 from fdbpl.slurm.records import read_record
-from fdbpl.slurm.status import StageStatus
 
 
 class Workflow:
@@ -122,21 +122,20 @@ class Workflow:
 
     def evaluate(self) -> dict[str, Any]:
         """Accuracies of hand-written prompts and of all finished students; writes results.json and report.md."""
-        self._run(["test-features", "report"])
+        self._run(["test-features", *evaluation_steps(self.config)])
         results = read_results(self.config)
         return {**results, "results": str(self.folder.results_file), "report": str(self.folder.report_file)}
 
     def _check_students(self, plans: Sequence[StudentPlan], data: DataSet) -> None:
         """Refuse before any task is started what each of them would refuse; the store is opened once for all."""
-        sets = {plan.id: training_set(data, plan.config, plan.seed) for plan in plans}
+        for plan in plans:
+            training_set(data, plan)
         served = [plan for plan in plans if plan.needs_store]
         if not served:
             return
         with open_run_store(self.config) as reader:
             for plan in served:
                 check_serves(reader, self.config, plan, data)
-                if plan.supervision == "cached":
-                    stored_labels(reader, sets[plan.id].class_names)
 
     def _run(self, names: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
         """Run steps to the end, with a bar each.
@@ -154,7 +153,7 @@ class Workflow:
             self._announce(name, todo)
         if all(todo.is_finished for todo in todos.values()):
             return {name: {} for name in names}
-        with _Bars(self.ui, chain) as draw:
+        with StepBars(self.ui, chain) as draw:
             status = self.backend.run(chain, on_update=draw)
         bad = next((step for step in status.steps if step.standing != "complete"), None)
         if bad is not None:
@@ -179,34 +178,3 @@ class Workflow:
 
 def _sum_of(results: dict[str, dict[str, Any]], key: str, *, prefix: str = "") -> int:
     return sum(int(result.get(key, 0)) for task, result in results.items() if task.startswith(prefix))
-
-
-class _Bars:
-    """A bar for each step of a chain, from its first sign of life."""
-
-    def __init__(self, ui: Ui, chain: Chain) -> None:
-        self._ui, self._stack = ui, ExitStack()
-        self._units = {step.name: step.unit for step in chain.steps}
-        self._current = ""
-        self._draw: Any = None
-        self._is_busy = False
-
-    def __enter__(self) -> "_Bars":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def __call__(self, status: StageStatus) -> None:
-        """Tasks that have not started are as long as the others, until they say otherwise."""
-        progress = status.progress
-        reported = sum(record.progress is not None for record in status.records.values())
-        is_new = status.stage != self._current
-        if not reported or (is_new and (self._is_busy or status.is_finished)):
-            return
-        self._is_busy = not status.is_finished
-        if is_new:
-            self._stack.close()
-            self._current = status.stage
-            self._draw = self._stack.enter_context(self._ui.bar(status.stage, self._units[status.stage]))
-        self._draw(int(progress.done), int(progress.total / reported * status.total))

@@ -114,7 +114,8 @@ def chain_of(*standings: StepStatus, driver: bool = False) -> Standing:
 def test_standing_of_a_chain() -> None:
     complete, running, failed = status(is_finished=True), status(RUNS), status(FAILED)
     stopped, blocked, waiting = status(STOPPED), status(BLOCKED), status(total=1)
-    assert chain_of(complete, complete) == chain_of(complete, driver=True) == "complete"
+    assert chain_of(complete, complete) == "complete"
+    assert chain_of(complete, driver=True) == "running", "it may not have looked yet for what is missing"
     assert chain_of(complete, running, failed) == "running"
     assert chain_of(waiting, blocked, stopped, failed) == "failed"
     assert chain_of(waiting, blocked, stopped) == "stopped"

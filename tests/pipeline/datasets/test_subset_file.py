@@ -14,6 +14,7 @@ from fdbpl.pipeline.config import RunConfig, StudentConfig
 from fdbpl.pipeline.data import load_data, subset_ids, training_set
 from fdbpl.pipeline.datasets.data_set import NONE, DataSet, Split
 from fdbpl.pipeline.datasets.subset_file import given_subset, subset_content
+from fdbpl.pipeline.student_plan import StudentPlan
 from fdbpl.pipeline.student_record import student_identity
 from fdbpl.pipeline.students import student_plans
 
@@ -71,14 +72,16 @@ def test_a_repeated_image_stays_repeated(tmp_path: Path) -> None:
 
 def test_base_classes_are_taken_after_the_subset(tmp_path: Path) -> None:
     write_json(tmp_path / "few" / "shot_2-seed_1.json", GOOD)
-    student = StudentConfig(model="ViT-B-32", pretrained="openai", shots=2)
-    found = training_set(pets(tmp_path), student, 1)
+    table = StudentConfig(model="ViT-B-32", pretrained="openai", shots=(2, 0))
+    choices = {"learner": "coop", "objective": "kdpl", "supervision": "cached"}
+    student = StudentPlan(config=table, shots=2, seed=1, **choices)
+    found = training_set(pets(tmp_path), student)
     assert (found.class_names, found.image_ids_M.tolist(), found.labels_M.tolist()) == (
         ("cat", "dog"),
         [4, 2, 0],
         [1, 0, 0],
     )
-    every = training_set(pets(tmp_path), student.model_copy(update={"shots": 0}), 1)
+    every = training_set(pets(tmp_path), replace(student, shots=0))
     assert every.image_ids_M.tolist() == [0, 1, 2, 3, 4], "all images are no few-shot subset"
 
 

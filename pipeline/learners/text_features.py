@@ -1,0 +1,34 @@
+"""Text features of class names under a learner's prompts, and what they say of image features.
+
+Letters: B batch, C classes, D embedding.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from fdbpl.pipeline.values import Prediction
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TextFeatures:
+    """Unit text features [C, D] of both prompts; the negative ones where the learner is dual."""
+
+    positive_CD: Tensor
+    negative_CD: Tensor | None = None
+
+    def classifier(self) -> dict[str, Tensor]:
+        """They by name, as `Learner.classifier` answers."""
+        return {"positive": self.positive_CD} | ({} if self.negative_CD is None else {"negative": self.negative_CD})
+
+
+def predict_by_texts(logit_scale: float, features_BD: Tensor, texts: TextFeatures) -> Prediction:
+    """Scaled cosines of image features with text features that all images share."""
+    negative_CD = texts.negative_CD
+    return Prediction(
+        logits_BC=logit_scale * features_BD @ texts.positive_CD.T,
+        logit_scale=logit_scale,
+        text_features_CD=texts.positive_CD,
+        negative_logits_BC=None if negative_CD is None else logit_scale * features_BD @ negative_CD.T,
+        negative_text_features_CD=negative_CD,
+    )
