@@ -30,11 +30,11 @@ class Section(BaseModel):
 class DataConfig(Section):
     """A data set: a known one by its name (`fdbpl data known`), any by its split file, or folders of classes."""
 
-    name: str = Field(
-        description="name of the data set, for tables and files; a known one tells the next four by itself"
-    )
+    name: str = Field(description="name of the data set, for tables and files; a known one needs its folder only")
     folder: Path = Field(description="folder of the data set")
-    layout: str = Field("", description="how it lies there: a known data set, split_json or class_folders; empty: told")
+    layout: str = Field(
+        "", description="how it lies there: a known name, split_json, class_folders; empty: by `name`, or by `split`"
+    )
     images: str = Field(
         "", description="its images, inside `folder`: a folder (. is itself), or tar shards: shards/*.tar"
     )

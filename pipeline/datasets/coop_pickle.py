@@ -2,7 +2,7 @@
 
 A pickle is a program for a stack machine. This is one that knows what lists of Dassl's Datum objects need and no more:
 strings, whole numbers, lists, dicts, and one class, for which a record of ours stands. There is no import, no call and
-no attribute in it, so whatever else a file asks for is refused, with the name of what it asked for. Costs a second for
+no attribute in it, so whatever else a file asks for is refused, with the name of what it asked for. Costs 0.4 s for
 16,000 entries; memory in proportion to the file.
 """
 

@@ -2,7 +2,7 @@
 
 An image is a file with the ending of one (`IMAGES`); hidden names and other files (README.txt, Thumbs.db) are left out.
 A class folder holds its images itself. Folders are listed by threads, for it is the waiting that costs on a network; no
-file is looked at. Costs two seconds for 1.3 million images on a local disk.
+file is looked at. Costs 0.4 s for 300,000 images in 1000 folders of a local disk.
 """
 
 import os
