@@ -36,7 +36,7 @@ def test_the_forms_cover_what_they_promise() -> None:
 
 def test_every_student_is_told_apart_by_row_pretraining_shots_and_seed() -> None:
     plans = list_plans(run_config(FULL, Path("x"), GRID))
-    assert len(plans) == 3 * 6 * 3 * 5
+    assert len(plans) == 3 * 8 * 3 * 5
     plan = next(plan for plan in plans if plan.id == "fdbpl.student2.16shots-coop-fdbpl-cached-seed5")
     assert TableName.of_id(plan.id) == TableName(row="fdbpl", student="student2", shots=16)
     assert plan.config.pretrained.endswith("x/models/student2/student.safetensors")
