@@ -4,9 +4,13 @@ Every function is pure, returns one float32 value per example and leaves the red
 Letters: B batch, C classes.
 """
 
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax
+
+Direction = Literal["symmetric", "forward", "reverse"]
 
 
 def class_log_probs(logits_BC: Tensor) -> Tensor:
@@ -22,25 +26,40 @@ def entropy(log_p_BC: Tensor) -> Tensor:
     return -torch.where(p_BC > 0, p_BC * log_p_BC, torch.zeros_like(p_BC)).sum(dim=-1)
 
 
-def symmetric_kl(student_logits_BC: Tensor, teacher_logits_BC: Tensor) -> Tensor:
-    """0.5 KL(T || S) + 0.5 KL(S || T) of each example in nats (KDPL, arXiv 2407.03056, temperature 1).
+def kl_divergence(
+    student_logits_BC: Tensor,
+    teacher_logits_BC: Tensor,
+    *,
+    direction: Direction = "symmetric",
+    temperature: float = 1.0,
+) -> Tensor:
+    """How far each example's student distribution S is from the teacher's T, in nats.
 
     Args:
         student_logits_BC: scaled logits of the student, any float type.
         teacher_logits_BC: scaled logits of the teacher over the same classes in the same order.
+        direction: `symmetric` 0.5 KL(T || S) + 0.5 KL(S || T) (KDPL, arXiv 2407.03056), `forward` KL(T || S)
+            (Hinton et al., arXiv 1503.02531; PromptKD, arXiv 2403.02781), `reverse` KL(S || T).
+        temperature: divides both sides' logits. The value is not multiplied by its square.
 
     Returns:
         [B] float32, never negative beyond rounding.
 
     Raises:
-        ValueError: the shapes differ or are not [B, C].
+        ValueError: the shapes differ or are not [B, C]; another direction.
     """
     if student_logits_BC.shape != teacher_logits_BC.shape:
         raise ValueError(
             f"found student logits {tuple(student_logits_BC.shape)} and teacher logits "
             f"{tuple(teacher_logits_BC.shape)}, expected the same [B, C]: compare over one class list"
         )
-    student_BC = class_log_probs(student_logits_BC)
-    teacher_BC = class_log_probs(teacher_logits_BC)
-    # The sum of both directions in one product: sum (t - s)(log t - log s) / 2.
-    return 0.5 * ((teacher_BC.exp() - student_BC.exp()) * (teacher_BC - student_BC)).sum(dim=-1)
+    student_BC = class_log_probs(student_logits_BC / temperature)
+    teacher_BC = class_log_probs(teacher_logits_BC / temperature)
+    if direction == "symmetric":
+        # The sum of both directions in one product: sum (t - s)(log t - log s) / 2.
+        return 0.5 * ((teacher_BC.exp() - student_BC.exp()) * (teacher_BC - student_BC)).sum(dim=-1)
+    if direction == "forward":
+        return (teacher_BC.exp() * (teacher_BC - student_BC)).sum(dim=-1)
+    if direction == "reverse":
+        return (student_BC.exp() * (student_BC - teacher_BC)).sum(dim=-1)
+    raise ValueError(f"found direction = {direction!r}, expected one of {', '.join(get_args(Direction))}")

@@ -24,9 +24,15 @@ log = logging.getLogger(__name__)
 
 
 def save_prompts(path: Path, learner: Learner, facts: dict[str, Any]) -> None:
-    """Write every prompt (positive and negative) with `facts` (config, fingerprint) in the header."""
-    tensors = {name: value.detach().cpu().contiguous() for name, value in learner.prompts().items()}
-    replace_file(path, save(tensors, metadata={"fdbpl": json.dumps(facts, sort_keys=True)}), durable=True)
+    """Write all that was learned (positive and negative prompts, nets) with `facts` (config, fingerprint) in the
+    header."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in learner.state_dict().items()}
+    replace_file(path, save(tensors, metadata=facts_header(facts)), durable=True)
+
+
+def facts_header(facts: dict[str, Any]) -> dict[str, str]:
+    """Facts as the header of a file of prompts."""
+    return {"fdbpl": json.dumps(facts, sort_keys=True)}
 
 
 def read_prompts(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -45,14 +51,11 @@ def prompts_digest(prompts: dict[str, Tensor]) -> str:
 
 def load_into(learner: Learner, prompts: dict[str, Tensor]) -> None:
     """Copy saved prompts into a learner of the same form. Raises ValueError, naming what does not fit."""
-    own = learner.prompts()
     found = {name: tuple(value.shape) for name, value in prompts.items()}
-    expected = {name: tuple(value.shape) for name, value in own.items()}
+    expected = {name: tuple(value.shape) for name, value in learner.state_dict().items()}
     if found != expected:
         raise ValueError(f"found prompts of shapes {found}, expected {expected}: another learner wrote them")
-    with torch.no_grad():
-        for name, value in prompts.items():
-            own[name].copy_(value)
+    learner.load_state_dict(prompts)
 
 
 def start_from(learner: Learner, prompts: dict[str, Tensor]) -> None:
@@ -62,7 +65,7 @@ def start_from(learner: Learner, prompts: dict[str, Tensor]) -> None:
     Raises:
         ValueError: no name in common, or another shape under the same name.
     """
-    own = learner.prompts()
+    own = learner.state_dict()
     shared = [name for name in own if name in prompts]
     if not shared:
         raise ValueError(f"found prompts named {', '.join(prompts)}, expected one of {', '.join(own)} to start from")

@@ -90,9 +90,18 @@ def train(config: Config, set_: Set = None, cluster: Cluster = None, json_: Json
 
 
 @app.command()
-def evaluate(config: Config, set_: Set = None, cluster: Cluster = None, json_: Json = False) -> None:
-    """Base, new and harmonic-mean accuracy of every student, with zero-shot rows beside them."""
-    result = _workflow(config, set_, cluster, json_).evaluate()
+def evaluate(
+    config: Config,
+    reject: Annotated[
+        bool, typer.Option("--reject", help="measure too how images of no listed class are told from the others")
+    ] = False,
+    set_: Set = None,
+    cluster: Cluster = None,
+    json_: Json = False,
+) -> None:
+    """The accuracies of every student on its protocol's tests, with zero-shot rows beside them."""
+    changes = [*(set_ or ()), *(["evaluate.reject=true"] if reject else [])]
+    result = _workflow(config, changes, cluster, json_).evaluate()
     emit(result, json_, show_results)
 
 
@@ -143,9 +152,13 @@ def doctor(json_: Json = False) -> None:
 def show_results(results: dict[str, Any]) -> None:
     from rich.console import Console
 
-    from fdbpl.pipeline.report import result_table
+    from fdbpl.pipeline.evaluation.report import rejection_table, result_table
 
-    Console().print(result_table(results))
+    console = Console()
+    console.print(result_table(results))
+    rejected = rejection_table(results)
+    if rejected is not None:
+        console.print(rejected)
     typer.echo(f"report: {results['report']}")
 
 
@@ -178,9 +191,11 @@ def main() -> None:
     from fdbpl.pipeline.commands.data import data_app
     from fdbpl.pipeline.commands.reproduce import reproduce_app
     from fdbpl.pipeline.commands.run import register
+    from fdbpl.pipeline.commands.use import register as register_use
     from fdbpl.pipeline.commands.world import world_app
 
     register(app)
+    register_use(app)
     app.add_typer(bench_app, name="bench")
     app.add_typer(cache_app, name="cache")
     app.add_typer(data_app, name="data")

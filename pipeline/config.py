@@ -3,18 +3,23 @@
 Every model is frozen and refuses unknown keys; `config_file` reads them from TOML.
 """
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fdbpl.cache_layout.crops import CropPolicy
+from fdbpl.pipeline.datasets.catalog import LAYOUTS
+from fdbpl.pipeline.datasets.subset_file import check_pattern
 
 Precision = Literal["fp32", "fp16", "bf16"]
 Encoding = Literal["embedding", "logits", "topk"]
 Supervision = Literal["hard", "online", "cached"]
 # The steps of a run; all stages of students are `train`. `check` are the small jobs that look after each step.
-StepName = Literal["prepare", "teach", "features", "test-features", "train", "report", "check"]
+StepName = Literal["prepare", "teach", "features", "test-features", "train", "test-students", "report", "check"]
+Protocol = Literal["base-to-new", "few-shot", "cross-dataset", "domain-generalisation"]
+ViewPolicy = Literal["cycle", "random", "informative", "curriculum"]
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -23,19 +28,42 @@ class Section(BaseModel):
 
 
 class DataConfig(Section):
-    """A data set in CoOp's layout: a folder of images, or tar shards of them, and a JSON file of splits."""
+    """A data set: a known one by its name (`fdbpl data known`), any by its split file, or folders of classes."""
 
-    name: str = Field(description="name of the data set, for tables and file names")
+    name: str = Field(description="name of the data set, for tables and files; a known one needs its folder only")
     folder: Path = Field(description="folder of the data set")
-    images: str = Field("images", description="folder of the images, inside `folder`, or tar shards: shards/*.tar")
-    split: str = Field(description="file with the train, val and test lists, inside `folder`")
-    template: str = Field("a photo of a {}.", description="hand-written prompt of the zero-shot rows")
+    layout: str = Field(
+        "", description="how it lies there: a known name, split_json, class_folders; empty: by `name`, or by `split`"
+    )
+    images: str = Field(
+        "", description="its images, inside `folder`: a folder (. is itself), or tar shards: shards/*.tar"
+    )
+    split: str = Field("", description="its file of train, val and test lists, or of class names, inside `folder`")
+    template: str = Field("", description="hand-written prompt of the zero-shot rows, such as 'a photo of a {}.'")
+    few_shot: str = Field(
+        "", description="few-shot subsets to use, e.g. split_fewshot/shot_{shots}-seed_{seed}.pkl; empty: drawn here"
+    )
     digests: bool = Field(
         True, description="tie labels to the bytes of the image files by sha256; false: to their paths and sizes"
     )
     bad_images: Literal["error", "exclude"] = Field(
         "error", description="files that cannot be read: error, or exclude (left out and listed)"
     )
+
+    @field_validator("layout")
+    @classmethod
+    def _known(cls, layout: str) -> str:
+        if layout and layout not in LAYOUTS:
+            near = get_close_matches(layout, LAYOUTS, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise ValueError(f"unknown layout{hint}, expected one of {', '.join(LAYOUTS)}")
+        return layout
+
+    @field_validator("few_shot")
+    @classmethod
+    def _a_pattern(cls, few_shot: str) -> str:
+        check_pattern(few_shot)
+        return few_shot
 
 
 class ModelConfig(Section):
@@ -110,20 +138,34 @@ class OptimConfig(Section):
 
 
 class StudentConfig(ModelConfig):
-    """A grid of students: every learner x objective x supervision x seed listed is one."""
+    """A grid of students: every learner x objective x supervision x shots x seed listed is one."""
 
     name: str = Field("", description="what its students' names begin with; needed where two tables agree")
     starts_from: str = Field(
         "", description="`name` of the table whose students' prompts its own begin with; empty: hand-written words"
     )
-    learner: tuple[str, ...] = Field(("coop",), description="what is learned: coop")
-    objective: tuple[str, ...] = Field(("kdpl",), description="the loss: cross_entropy, kdpl, fdbpl")
+    prompts: str = Field("", description="file of prompts that its students begin with, in place of hand-written words")
+    learner: tuple[str, ...] = Field(
+        ("coop",), description="what is learned: coop, cocoop, vpt, maple, promptsrc, promptkd"
+    )
+    objective: tuple[str, ...] = Field(
+        ("kdpl",), description="the loss: cross_entropy, pseudo_labels, kdpl, kdpl_ca, promptkd, fdbpl"
+    )
     supervision: tuple[Supervision, ...] = Field(
         ("cached",), description="where targets come from: hard, online, cached"
     )
     seeds: tuple[int, ...] = Field((1, 2, 3), description="one student for each: few-shot subset and order")
     classes: Literal["base", "all"] = Field("base", description="classes trained on: the first half, or all")
-    shots: int = Field(16, ge=0, description="training images a class; 0 takes all")
+    shots: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (16,), min_length=1, description="training images a class; 0 takes all"
+    )
+    vocabulary: str = Field("", description="file of class names, one a line, for kdpl_ca")
+    views: ViewPolicy = Field(
+        "cycle", description="which crop of an image an epoch uses: cycle, random, informative, curriculum"
+    )
+    importance: bool = Field(
+        False, description="with informative views: weigh each so that the expected loss is that of even draws"
+    )
     features: Literal["stored", "live"] = Field(
         "stored", description="image features from the store, or from pixels in every step"
     )
@@ -137,14 +179,22 @@ class StudentConfig(ModelConfig):
         default_factory=dict, description="options of each objective, by its name"
     )
 
-    @field_validator("learner", "objective", "supervision", "seeds", mode="before")
+    @field_validator("learner", "objective", "supervision", "seeds", "shots", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return value if isinstance(value, (list, tuple)) else (value,)
 
 
 class EvaluateConfig(Section):
-    protocol: Literal["base-to-new"] = Field("base-to-new", description="what is measured")
+    protocol: Protocol = Field(
+        "base-to-new", description="what is measured: base-to-new, few-shot, cross-dataset, domain-generalisation"
+    )
+    reject: bool = Field(
+        False, description="measure too how images of no listed class are told from the others: AUROC, FPR95"
+    )
+    targets: tuple[DataConfig, ...] = Field(
+        (), description="data sets that prompts are carried to, by cross-dataset and domain-generalisation"
+    )
 
 
 class StepConfig(Section):

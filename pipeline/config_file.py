@@ -1,4 +1,5 @@
-"""Reading a run's config from TOML: every fault of the file named at once, and every path made absolute."""
+"""Reading a run's config from TOML: every fault of the file named at once, every path made absolute, and what the data
+set's layout says filled in."""
 
 import tomllib
 from pathlib import Path
@@ -6,7 +7,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from fdbpl.pipeline.config import RunConfig, StudentConfig, TeacherConfig
+from fdbpl.pipeline.config import DataConfig, RunConfig, StudentConfig, TeacherConfig
+from fdbpl.pipeline.data_defaults import with_defaults
 from fdbpl.pipeline.options import unknown_key
 from fdbpl.slurm.profile import profile_file
 
@@ -40,22 +42,38 @@ def parse_config(values: dict[str, Any], *, base: Path, where: str) -> RunConfig
     folder = base / config.folder
     if "\n" in str(folder):
         raise ValueError(f"{where}: folder: found {str(folder)!r}, expected no line break in it")
+    try:
+        data = _data(config.data, base)
+        targets = tuple(_data(target, base) for target in config.evaluate.targets)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
     return config.model_copy(
         update={
             "folder": folder,
-            "data": config.data.model_copy(update={"folder": base / config.data.folder}),
+            "data": data,
             "store": config.store.model_copy(update={"path": folder / config.store.path}),
             "teacher": _with_checkpoint(config.teacher, base),
-            "student": tuple(_with_checkpoint(student, base) for student in config.student),
+            "student": tuple(_with_files(_with_checkpoint(student, base), base) for student in config.student),
+            "evaluate": config.evaluate.model_copy(update={"targets": targets}),
             "cluster": config.cluster.model_copy(update={"profile": _profile_file(config.cluster.profile, base)}),
         }
     )
+
+
+def _data(data: DataConfig, base: Path) -> DataConfig:
+    return with_defaults(data.model_copy(update={"folder": base / data.folder}))
 
 
 def _with_checkpoint(section: M, base: Path) -> M:
     """A checkpoint file is meant relative to the config too; a tag stays a tag."""
     path = base / section.pretrained
     return section.model_copy(update={"pretrained": str(path)}) if path.is_file() else section
+
+
+def _with_files(table: StudentConfig, base: Path) -> StudentConfig:
+    """Other files that students use are meant relative to the config too."""
+    named = {key: getattr(table, key) for key in ("vocabulary", "prompts")}
+    return table.model_copy(update={key: str(base / name) for key, name in named.items() if name})
 
 
 def _profile_file(name: str, base: Path) -> str:

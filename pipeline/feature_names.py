@@ -3,6 +3,7 @@
 from typing import Any
 
 from fdbpl.pipeline.config import RunConfig, StudentConfig
+from fdbpl.pipeline.student_plan import list_plans
 from fdbpl.pipeline.weights import model_key, weights_source
 
 
@@ -16,7 +17,7 @@ def feature_array(student: StudentConfig) -> str:
 
 def feature_campaigns(config: RunConfig) -> dict[str, StudentConfig]:
     """The feature passes that a config's students ask for, by campaign."""
-    return {campaign_of(table): table for table in config.student if table.features == "stored"}
+    return {campaign_of(plan.config): plan.config for plan in list_plans(config) if plan.stores_features}
 
 
 def expected_features(student: StudentConfig) -> dict[str, Any]:

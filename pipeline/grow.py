@@ -8,16 +8,15 @@ the store.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fdbpl.cache_layout.class_list import ClassList
 from fdbpl.cache_layout.encodings import EMBEDDING
 from fdbpl.cache_layout.errors import ManifestMismatch
 from fdbpl.cache_layout.grow import add_class_list, add_images, grow_campaign
-from fdbpl.cache_layout.manifest import canonical_json, differences, digest_of
+from fdbpl.cache_layout.manifest import differences
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.cache_layout.soft_labels import NoSuchLabels
 from fdbpl.cache_layout.store import Store, open_store
+from fdbpl.pipeline.class_lists import Names, wanted_names
 from fdbpl.pipeline.clip.backbone import load_backbone
-from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.device import device_here
@@ -31,30 +30,31 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Wanting:
-    """What a store lacks for a run: paths of training images, its number of seeds where that is too small, and why it
-    has no labels for the run's class names."""
+    """What a store lacks for a run: paths of training images, its number of seeds where that is too small, and lists of
+    class names, each with why the store has no labels for them."""
 
     paths: tuple[str, ...] = ()
     num_seeds: int | None = None
-    classes: NoSuchLabels | None = None
+    classes: tuple[tuple[Names, NoSuchLabels], ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.paths) or self.num_seeds is not None or self.classes is not None
+        return bool(self.paths) or self.num_seeds is not None or bool(self.classes)
 
 
 def wanting(store: Store, config: RunConfig, data: DataSet) -> Wanting:
     """What a store lacks of the images, seeds and class names of a run. Reads the image index, no label."""
     grid = store.campaign(CAMPAIGN).grid
-    refusal: NoSuchLabels | None = None
+    refused = []
     with open_reader(store.path, allow_unsealed=True) as reader:
-        try:
-            stored_labels(reader, data.class_names)
-        except NoSuchLabels as error:
-            refusal = error
+        for names in wanted_names(config, data):
+            try:
+                stored_labels(reader, names.class_names, names.templates)
+            except NoSuchLabels as error:
+                refused.append((names, error))
     return Wanting(
         paths=new_paths(store, data.train.paths),
         num_seeds=grid.num_seeds if config.crops.seeds > grid.num_seeds else None,
-        classes=refusal,
+        classes=tuple(refused),
     )
 
 
@@ -67,16 +67,15 @@ def refuse(store: Store, config: RunConfig, lacks: Wanting) -> None:
     """
     if not lacks:
         return
-    if lacks.classes is not None and EMBEDDING not in store.arrays:
-        raise lacks.classes
+    if lacks.classes and EMBEDDING not in store.arrays:
+        raise lacks.classes[0][1]
     lines = [f"the store at {store.path} holds less than the config asks for:"]
     if lacks.paths:
         shown = ", ".join(lacks.paths[:3]) + (" …" if len(lacks.paths) > 3 else "")
         lines.append(f"  training images: {len(lacks.paths)} are not in it ({shown})")
     if lacks.num_seeds is not None:
         lines.append(f"  crops.seeds: found {lacks.num_seeds} in it, expected {config.crops.seeds}")
-    if lacks.classes is not None:
-        lines += [f"  class names: {reason}" for reason in lacks.classes.reasons]
+    lines += [f"  class names: {reason}" for _, refusal in lacks.classes for reason in refusal.reasons]
     lines.append(
         "add what is missing by `fdbpl teach CONFIG --grow` (what is there is kept), or use another store.path"
     )
@@ -100,8 +99,8 @@ def grow_store(
         ValueError: seeds that would change a written block, bad images (all named).
     """
     grid = grown_grid(store, config, None)
-    if lacks.classes is not None:
-        _add_classes(store, config, data, lacks.classes)
+    if lacks.classes:
+        _add_classes(store, config, lacks)
     if lacks.paths:
         labels = dict(zip(data.train.paths, data.train.labels, strict=True))
         images = scan_run(
@@ -118,21 +117,12 @@ def grow_store(
     return grow_campaign(open_store(store.path), CAMPAIGN, grid)
 
 
-def _add_classes(store: Store, config: RunConfig, data: DataSet, refusal: NoSuchLabels) -> None:
+def _add_classes(store: Store, config: RunConfig, lacks: Wanting) -> None:
     if EMBEDDING not in store.arrays:
-        raise refusal
+        raise lacks.classes[0][1]
     teacher = load_backbone(config.teacher, device_here(config))
     gaps = differences(store.manifest, {"teacher": teacher.identity()})
     if gaps:
         raise ManifestMismatch(str(store.path), gaps)
-    stated = canonical_json([list(data.class_names), list(config.teacher.templates)])
-    classifier_CD = text_classifier(teacher, data.class_names, config.teacher.templates)
-    add_class_list(
-        store,
-        ClassList(
-            name=f"names-{digest_of(stated.encode()).removeprefix('sha256:')[:12]}",
-            class_names=data.class_names,
-            templates=config.teacher.templates,
-            text_embedding_CD=classifier_CD.cpu().numpy(),
-        ),
-    )
+    for names, _ in lacks.classes:
+        add_class_list(open_store(store.path), names.in_store(teacher))

@@ -9,6 +9,7 @@ import torch
 from fdbpl.cache_layout.reader import Reader, open_reader
 from fdbpl.kernels.dual_prompt import informative_weight
 from fdbpl.pipeline.datasets.scene_facts import crop_content, read_scenes
+from fdbpl.pipeline.evaluation.rejection import auc
 from fdbpl.pipeline.labels_manifest import CAMPAIGN, CLASS_LIST
 from fdbpl.pipeline.supervision import stored_labels
 
@@ -33,16 +34,6 @@ def region_weights(store: Path, scenes_file: Path) -> dict[str, Any]:
     value = auc(weights_V[kinds_V == "main"], weights_V[kinds_V != "main"])
     result["auc"] = None if value is None else round(value, 4)
     return result
-
-
-def auc(positive_P: np.ndarray, negative_Q: np.ndarray) -> float | None:
-    """Probability that a positive scores above a negative, ties counted half; None where one kind is absent."""
-    if not len(positive_P) or not len(negative_Q):
-        return None
-    ordered_Q = np.sort(negative_Q)
-    below = np.searchsorted(ordered_Q, positive_P, side="left")
-    not_above = np.searchsorted(ordered_Q, positive_P, side="right")
-    return float((below + not_above).mean() / (2 * len(ordered_Q)))
 
 
 def _all_views(reader: Reader, scenes_file: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -31,6 +31,14 @@ class RunFolder:
         """The bad files of the last scan that ended with an error: path, tab, reason."""
         return self.root / "bad-images.tsv"
 
+    def data_list(self, digest: str) -> Path:
+        """The images of a data set that is told by folders, listed once and kept by the list's digest."""
+        return self.root / "data" / f"{digest.removeprefix('sha256:')[:16]}.json"
+
+    def subset(self, shots: int, seed: int) -> Path:
+        """The few-shot images that students of this seed learn from."""
+        return self.root / "few_shot" / f"shot_{shots}-seed_{seed}.json"
+
     def student(self, student_id: str) -> "StudentFolder":
         return StudentFolder(self.root / "students" / student_id)
 
@@ -75,6 +83,11 @@ class StudentFolder:
     @property
     def checkpoint_file(self) -> Path:
         return self.root / "checkpoint.pt"
+
+    @property
+    def tests_file(self) -> Path:
+        """What it reaches on the tests, where finding that is a task of its own."""
+        return self.root / "tests.json"
 
     @property
     def metrics_file(self) -> Path:

@@ -9,7 +9,7 @@ from fdbpl.cache_layout.staging import stage_store
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.feature_names import campaign_of
 from fdbpl.pipeline.labels_manifest import CAMPAIGN
-from fdbpl.pipeline.students import StudentPlan
+from fdbpl.pipeline.student_plan import StudentPlan
 
 logger = logging.getLogger(__name__)
 # Set in a run's tasks: the profile's `staging`, with $NAMES as they are to be filled in on the node.
@@ -30,7 +30,7 @@ def store_to_read(config: RunConfig, plan: StudentPlan) -> Path:
     folder = os.path.expandvars(place)
     if "$" in folder:
         raise ValueError(f"staging of the site profile: found {place!r}, of which {folder!r} is not set on this node")
-    campaigns = [CAMPAIGN, *([campaign_of(plan.config)] if plan.config.features == "stored" else [])]
+    campaigns = [CAMPAIGN, *([campaign_of(plan.config)] if plan.stores_features else [])]
     try:
         return stage_store(config.store.path, folder, campaigns=campaigns, on_wait=logger.warning)
     except NoSpace as error:

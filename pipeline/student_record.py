@@ -5,15 +5,16 @@ Imports no torch: those who ask it of hundreds of students train none.
 
 import json
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from fdbpl.cache_layout.manifest import canonical_json, digest_of
 from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.data import subset_digest
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.labels_manifest import expected_fields, names_digest
 from fdbpl.pipeline.run_folder import RunFolder, StudentFolder
-from fdbpl.pipeline.students import StudentPlan
+from fdbpl.pipeline.student_plan import StudentPlan
 from fdbpl.pipeline.weights import weights_source
 
 
@@ -51,6 +52,7 @@ class Identities:
             "num_seeds": config.crops.seeds,
         }
         self._weights = lru_cache(maxsize=None)(weights_source)
+        self._subset = lru_cache(maxsize=None)(partial(subset_digest, data))
         self._digests: dict[str, str] = {}
 
     def of(self, plan: StudentPlan) -> dict[str, Any]:
@@ -60,6 +62,12 @@ class Identities:
             **self._shared,
             **{name: value for name, value in self._labels.items() if name not in unseen},
         }
+        for key in ("prompts", "vocabulary"):
+            if name := getattr(plan.config, key):
+                identity[key] = self._weights(name)
+        given = self._subset(plan.shots, plan.seed)
+        if given:
+            identity["few_shot"] = given
         if plan.source is not None:
             identity["starts_from"] = self._digest(plan.source)
         return identity

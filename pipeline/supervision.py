@@ -4,6 +4,7 @@ Letters: B batch, C classes of the student.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ from fdbpl.cache_layout.soft_labels import SoftLabels, soft_labels
 from fdbpl.pipeline.clip.backbone import Backbone
 from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.labels_manifest import CLASS_LIST
-from fdbpl.pipeline.prefetch import prefetch_epoch
+from fdbpl.pipeline.prefetch import prefetch_views
 from fdbpl.pipeline.transfer import to_device
 from fdbpl.pipeline.values import Targets, Views
 from fdbpl.pipeline.windows import Pixels
@@ -25,8 +26,8 @@ class Supervision(Protocol):
     def targets(self, views: Views) -> Targets:
         """What is to be learned from these views."""
 
-    def prefetch(self, images_M: np.ndarray, seed: int) -> None:
-        """Begin to bring in what an epoch over these images under one crop seed will ask for; returns at once."""
+    def prefetch(self, images_M: np.ndarray, seeds_M: np.ndarray) -> None:
+        """Begin to bring in what an epoch over these views will ask for; returns at once."""
 
 
 class HardLabels:
@@ -35,33 +36,48 @@ class HardLabels:
     def targets(self, views: Views) -> Targets:
         return Targets(labels_B=views.labels_B)
 
-    def prefetch(self, images_M: np.ndarray, seed: int) -> None:
+    def prefetch(self, images_M: np.ndarray, seeds_M: np.ndarray) -> None:
         """Nothing: the labels are here."""
 
 
 class StoredTeacher:
-    """The teacher's logits over the student's own classes, from whichever of its encodings the store holds.
+    """The teacher's logits over class names, from whichever of its encodings the store holds."""
 
-    Raises:
-        NoSuchLabels: the store cannot answer for these classes.
-    """
-
-    def __init__(self, reader: Reader, class_names: Sequence[str], device: torch.device) -> None:
-        self._labels, self._device = stored_labels(reader, class_names), device
+    def __init__(self, labels: SoftLabels, device: torch.device) -> None:
+        self._labels, self._device = labels, device
 
     def targets(self, views: Views) -> Targets:
         logits_BC = self._labels.read(views.image_ids_B.numpy(), views.seeds_B.numpy())
         return Targets(labels_B=views.labels_B, teacher_logits_BC=to_device(torch.from_numpy(logits_BC), self._device))
 
-    def prefetch(self, images_M: np.ndarray, seed: int) -> None:
-        prefetch_epoch(self._labels.reader, self._labels.arrays, images_M, seed)
+    def prefetch(self, images_M: np.ndarray, seeds_M: np.ndarray) -> None:
+        prefetch_views(self._labels.reader, self._labels.arrays, images_M, seeds_M)
 
 
-def stored_labels(reader: Reader, class_names: Sequence[str]) -> SoftLabels:
-    """A store's labels over these classes, made with the templates of its own class list, which a run has compared
-    with its config. Reads no label. Raises NoSuchLabels."""
-    templates = reader.class_list(CLASS_LIST).templates
+def stored_labels(reader: Reader, class_names: Sequence[str], templates: Sequence[str] | None = None) -> SoftLabels:
+    """A store's labels over these classes, made with these templates; those of its own class list, which a run has
+    compared with its config, where None. Reads no label. Raises NoSuchLabels."""
+    templates = reader.class_list(CLASS_LIST).templates if templates is None else templates
     return soft_labels(reader, class_names, templates=templates, columns=CLASS_LIST)
+
+
+class LikeliestClasses:
+    """Another supervision over a large vocabulary, cut down to the classes that the teacher finds likeliest on average
+    over each batch (KDPL class-agnostic, arXiv 2407.03056)."""
+
+    def __init__(self, whole: Supervision, most_classes: int) -> None:
+        self._whole, self._most = whole, most_classes
+
+    def targets(self, views: Views) -> Targets:
+        targets = self._whole.targets(views)
+        logits_BV = targets.teacher()
+        mean_V = logits_BV.softmax(dim=-1).mean(dim=0)
+        # In the order of the vocabulary, so that the same classes are always the same columns.
+        chosen_K = mean_V.topk(min(self._most, len(mean_V))).indices.sort().values
+        return replace(targets, teacher_logits_BC=logits_BV[:, chosen_K], chosen_K=chosen_K)
+
+    def prefetch(self, images_M: np.ndarray, seeds_M: np.ndarray) -> None:
+        self._whole.prefetch(images_M, seeds_M)
 
 
 class OnlineTeacher:
@@ -82,7 +98,7 @@ class OnlineTeacher:
         logits_BC = self._teacher.logit_scale * embedding_BD @ self._classifier_CD.T
         return Targets(labels_B=views.labels_B, teacher_logits_BC=logits_BC)
 
-    def prefetch(self, images_M: np.ndarray, seed: int) -> None:
+    def prefetch(self, images_M: np.ndarray, seeds_M: np.ndarray) -> None:
         """Nothing: image files are read in the order of batches."""
 
     def _cut(self, views: Views) -> Tensor:

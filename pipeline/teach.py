@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from fdbpl.cache_layout.array_spec import ArraySpec
-from fdbpl.cache_layout.class_list import ClassList
 from fdbpl.cache_layout.create import create_store
 from fdbpl.cache_layout.encodings import (
     EMBEDDING,
@@ -26,10 +25,10 @@ from fdbpl.cache_layout.encodings import (
 from fdbpl.cache_layout.errors import ManifestMismatch
 from fdbpl.cache_layout.manifest import differences
 from fdbpl.cache_layout.store import Store, open_store
+from fdbpl.pipeline.class_lists import wanted_names
 from fdbpl.pipeline.clip.backbone import Backbone, load_backbone
-from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import load_data
+from fdbpl.pipeline.data import check_trainable, load_data
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.device import choose_device, decoder_name, device_here, planned_device
 from fdbpl.pipeline.exclusions import check_excluded
@@ -73,6 +72,7 @@ def prepare_store(
             the classes or the run's students do not allow.
     """
     data = load_data(config.data)
+    check_trainable(data)
     if config.store.path.exists():
         store = open_store(config.store.path)
         check_maker(store, config)
@@ -85,7 +85,8 @@ def prepare_store(
     check_encodings(config, data)
     teacher = load_backbone(config.teacher, device_here(config))
     decoder = make_decoder(decoder_name(config), device="cpu")
-    classifier_CD = text_classifier(teacher, data.class_names, config.teacher.templates)
+    own, *vocabularies = wanted_names(config, data)
+    class_lists = [own.in_store(teacher, CLASS_LIST), *(names.in_store(teacher) for names in vocabularies)]
     # Last, for it takes longest: nothing else is refused after it.
     images = scan_run(
         config, data.train.paths, data.train.labels, on_progress=on_progress, digests=config.data.digests, say=say
@@ -95,14 +96,7 @@ def prepare_store(
         config.store.path,
         manifest=full_manifest(config, data, teacher=teacher, decoder=decoder, images=images),
         images=images,
-        class_lists=[
-            ClassList(
-                name=CLASS_LIST,
-                class_names=data.class_names,
-                templates=config.teacher.templates,
-                text_embedding_CD=classifier_CD.cpu().numpy(),
-            )
-        ],
+        class_lists=class_lists,
         num_seeds=grid.num_seeds,
         images_per_block=grid.images_per_block,
         seeds_per_block=grid.seeds_per_block,
@@ -132,6 +126,12 @@ def check_encodings(config: RunConfig, data: DataSet) -> None:
         raise ValueError(
             f"store.top_k: found {store.top_k}, expected at most {len(data.class_names)}, the number of classes of "
             f"{config.data.name}: lower it"
+        )
+    tables = [table for table in config.student if table.vocabulary and "cached" in table.supervision]
+    if tables and "embedding" not in store.labels:
+        raise ValueError(
+            f'store.labels: found {", ".join(store.labels)}, expected "embedding" too: the labels of the vocabulary '
+            f"{tables[0].vocabulary} follow from embeddings alone"
         )
     part = [table for table in config.student if "cached" in table.supervision and table.classes == "base"]
     if store.labels == ("topk",) and part:

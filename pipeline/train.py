@@ -7,7 +7,7 @@ from (seed, epoch), so a student that was stopped goes on from its last whole ep
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,10 @@ from fdbpl.pipeline.data import TrainingSet
 from fdbpl.pipeline.learners.base import Learner
 from fdbpl.pipeline.objectives.base import Objective
 from fdbpl.pipeline.optim import learning_rate, make_optimizer, set_learning_rate
-from fdbpl.pipeline.sampling import epoch_seed, epoch_views, steps_per_epoch
+from fdbpl.pipeline.sampling import Sampler, batches, steps_per_epoch
 from fdbpl.pipeline.supervision import Supervision
-from fdbpl.pipeline.values import Views
+from fdbpl.pipeline.transfer import to_device
+from fdbpl.pipeline.values import LossTerms, Views
 from fdbpl.pipeline.views import ViewSource
 
 # A state is written at the end of an epoch, but not more often than this: short epochs cost no file each.
@@ -39,7 +40,7 @@ class Ingredients:
     supervision: Supervision
     source: ViewSource
     training: TrainingSet
-    num_seeds: int
+    sampler: Sampler
 
 
 @dataclass(kw_only=True)
@@ -49,6 +50,26 @@ class TrainingLog:
     epochs: list[dict[str, float]] = field(default_factory=list)
     steps: int = 0
     seconds: float = 0.0
+
+
+@dataclass(kw_only=True)
+class Average:
+    """A weighted mean of a learner's values over epochs (PromptSRC, arXiv 2307.06948), in float64."""
+
+    total: dict[str, torch.Tensor] = field(default_factory=dict)
+    weight: float = 0.0
+
+    def add(self, values: dict[str, torch.Tensor], weight: float | None) -> None:
+        """Count values by a weight; nothing where it is None."""
+        if weight is None:
+            return
+        for name, value in values.items():
+            counted = weight * value.detach().to(torch.float64)
+            self.total[name] = self.total[name] + counted if name in self.total else counted
+        self.weight += weight
+
+    def values(self) -> dict[str, torch.Tensor]:
+        return {name: value / self.weight for name, value in self.total.items()}
 
 
 def train(
@@ -73,11 +94,13 @@ def train(
     learner = ingredients.learner
     optimizer = make_optimizer(config.optim, learner.prompts().values())
     log = TrainingLog()
+    average = Average()
     state = load_state(state_file, identity or {}) if state_file else None
     if state is not None:
         load_into(learner, state["prompts"])
         optimizer.load_state_dict(state["optimizer"])
         log = TrainingLog(**json.loads(state["log"]))
+        average = Average(total=state["average"], weight=state["average_weight"])
     per_epoch = steps_per_epoch(len(ingredients.training), config.batch_size)
     saved_at = time.monotonic()
     _prefetch(ingredients, len(log.epochs), config.epochs)
@@ -89,6 +112,7 @@ def train(
         log.epochs.append(_epoch(ingredients, optimizer, config, epoch=epoch, seed=seed))
         log.steps += per_epoch
         log.seconds += time.monotonic() - started
+        average.add(learner.state_dict(), learner.epoch_weight(epoch, config.epochs))
         if on_progress is not None:
             on_progress(log.steps, per_epoch * config.epochs)
         if state_file and time.monotonic() - saved_at > SECONDS_BETWEEN_STATES:
@@ -97,20 +121,24 @@ def train(
                 state_file,
                 {
                     "identity": json.dumps(identity or {}, sort_keys=True),
-                    "prompts": {name: value.detach() for name, value in learner.prompts().items()},
+                    "prompts": learner.state_dict(),
+                    "average": average.total,
+                    "average_weight": average.weight,
                     "optimizer": optimizer.state_dict(),
                     "log": json.dumps(vars(log)),
                 },
             )
+    if average.weight:
+        load_into(learner, average.values())
     return log
 
 
 def _prefetch(ingredients: Ingredients, epoch: int, num_epochs: int) -> None:
     """Let sources begin to read for an epoch, while the one before it runs."""
     if epoch < num_epochs:
-        seed = epoch_seed(epoch, ingredients.num_seeds)
-        ingredients.source.prefetch(ingredients.training.image_ids_M, seed)
-        ingredients.supervision.prefetch(ingredients.training.image_ids_M, seed)
+        seeds_M = ingredients.sampler.epoch(epoch).seeds_M
+        ingredients.source.prefetch(ingredients.training.image_ids_M, seeds_M)
+        ingredients.supervision.prefetch(ingredients.training.image_ids_M, seeds_M)
 
 
 def _epoch(
@@ -124,21 +152,23 @@ def _epoch(
     """One pass over the training images; the mean of each term, and of the loss."""
     training = ingredients.training
     sums: dict[str, torch.Tensor] = {}
-    batches = epoch_views(
-        num_images=len(training),
-        num_seeds=ingredients.num_seeds,
-        epoch=epoch,
-        seed=seed,
-        batch_size=config.batch_size,
-    )
+    chosen = ingredients.sampler.epoch(epoch)
     source = ingredients.source
+    device = ingredients.learner.backbone.device
 
-    def bring(batch: tuple[np.ndarray, np.ndarray]) -> Views:
-        positions_B, seeds_B = batch
-        return source.bring(training.image_ids_M[positions_B], seeds_B, training.labels_M[positions_B])
+    def bring(positions_B: np.ndarray) -> Views:
+        views = source.bring(
+            training.image_ids_M[positions_B], chosen.seeds_M[positions_B], training.labels_M[positions_B]
+        )
+        if chosen.importance_M is None:
+            return views
+        importance_B = to_device(torch.from_numpy(chosen.importance_M[positions_B]), device)
+        return replace(views, importance_B=importance_B)
 
+    order = batches(len(training), epoch=epoch, seed=seed, batch_size=config.batch_size)
+    ingredients.learner.train()
     count = 0
-    for views in made_ahead(batches, bring, source.ahead) if source.ahead else map(bring, batches):
+    for views in made_ahead(order, bring, source.ahead) if source.ahead else map(bring, order):
         losses = step(ingredients, optimizer, source.complete(views))
         for name, value in losses.items():
             sums[name] = sums[name] + value if name in sums else value
@@ -156,8 +186,12 @@ def _epoch(
 def step(ingredients: Ingredients, optimizer: torch.optim.Optimizer, views: Views) -> dict[str, torch.Tensor]:
     """One optimiser step on a batch; each term's mean and the loss, left on the device."""
     targets = ingredients.supervision.targets(views)
-    terms = ingredients.objective(ingredients.learner(views), targets)
-    loss = terms.total()
+    prediction = ingredients.learner(views, targets.chosen_K)
+    asked = ingredients.objective(prediction, targets)
+    terms = LossTerms(
+        values={**asked.values, **prediction.own_terms}, weights={**asked.weights, **prediction.own_weights}
+    )
+    loss = terms.total(views.importance_B)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()

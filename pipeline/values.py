@@ -1,6 +1,6 @@
 """The four values that pass between loader, supervision, learner and objective; all frozen, all plain tensors.
 
-Letters: B batch, C classes, D embedding, H W pixels.
+Letters: B batch, C classes, K chosen classes, D embedding, H W pixels.
 """
 
 from dataclasses import dataclass, field
@@ -11,10 +11,11 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Views:
-    """A batch of (image, crop seed) pairs with what a learner asked for: pixels, features, or neither.
+    """A batch of (image, crop seed) pairs with what a learner asked for: pixels, features, or both.
 
     image_ids_B and seeds_B are int64 on the CPU; labels_B is int64 on the training device, an index into the
-    classes of the student; pixels_BCHW is uint8; features_BD are unit vectors of the student's image encoder.
+    classes of the student; pixels_BCHW is uint8; features_BD are unit vectors of the student's frozen image encoder;
+    importance_B float32 is by how much each view's loss counts, None where all count alike.
     """
 
     image_ids_B: Tensor
@@ -22,14 +23,20 @@ class Views:
     labels_B: Tensor
     pixels_BCHW: Tensor | None = None
     features_BD: Tensor | None = None
+    importance_B: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Targets:
-    """What a supervision answers for views: hard labels, and the teacher's scaled logits where it has a teacher."""
+    """What a supervision answers for views: hard labels, and the teacher's scaled logits where it has a teacher.
+
+    Where it has chosen some of the student's classes for this batch, chosen_K int64 are their positions among all, and
+    the logits are over these.
+    """
 
     labels_B: Tensor
     teacher_logits_BC: Tensor | None = None
+    chosen_K: Tensor | None = None
 
     def teacher(self) -> Tensor:
         assert self.teacher_logits_BC is not None, "checked when objective and supervision were paired"
@@ -38,13 +45,23 @@ class Targets:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a learner says of views; the negative twins exist where it is dual."""
+    """What a learner says of views; the negative twins exist where it is dual.
+
+    Logits are cosines times `logit_scale`. text_features_CD are None where each image has its own text features.
+    own_terms are losses that a learner adds to any objective's, with their weights.
+    """
 
     logits_BC: Tensor
-    image_features_BD: Tensor
-    text_features_CD: Tensor
+    logit_scale: float
+    text_features_CD: Tensor | None = None
     negative_logits_BC: Tensor | None = None
     negative_text_features_CD: Tensor | None = None
+    own_terms: dict[str, Tensor] = field(default_factory=dict)
+    own_weights: dict[str, float] = field(default_factory=dict)
+
+    def negative(self) -> Tensor:
+        assert self.negative_logits_BC is not None, "a learner of a dual objective is built in its dual form"
+        return self.negative_logits_BC
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +71,15 @@ class LossTerms:
     values: dict[str, Tensor]
     weights: dict[str, float] = field(default_factory=dict)
 
-    def total(self) -> Tensor:
-        """The loss to minimise: the weighted sum of the terms' means."""
-        means = [self.weights.get(name, 1.0) * value.mean() for name, value in self.values.items()]
-        return torch.stack(means).sum()
+    def total(self, importance_B: Tensor | None = None) -> Tensor:
+        """The loss to minimise: the weighted sum of the terms' means, where each example counts by its importance."""
+        return torch.stack(
+            [self.weights.get(name, 1.0) * mean for name, mean in self.means(importance_B).items()]
+        ).sum()
+
+    def means(self, importance_B: Tensor | None = None) -> dict[str, Tensor]:
+        """Each term's mean over the examples, times their importance; terms over pairs are as they are."""
+        return {
+            name: (value if importance_B is None or value.ndim == 0 else value * importance_B).mean()
+            for name, value in self.values.items()
+        }

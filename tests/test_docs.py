@@ -10,6 +10,8 @@ from pathlib import Path
 
 from fdbpl.pipeline.clip.tiny import unpack_tiny_checkpoints
 from fdbpl.pipeline.config import ClusterConfig, DataConfig
+from fdbpl.pipeline.data_defaults import with_defaults
+from fdbpl.pipeline.datasets.catalog import KNOWN
 from fdbpl.pipeline.datasets.world import WorldSpec, make_world
 from fdbpl.pipeline.presets.preset import write_preset
 from fdbpl.slurm.profile import Profile
@@ -62,3 +64,51 @@ def test_the_commands_of_shards_md_run_in_order(tmp_path: Path) -> None:
             check=False,
         )
         assert answer.returncode == 0, answer.stderr
+
+
+def datasets_md(kind: str) -> list[str]:
+    return re.findall(rf"```{kind}\n(.*?)```", (DOCS / "datasets.md").read_text(), flags=re.DOTALL)
+
+
+def test_the_table_of_datasets_md_is_the_catalogue() -> None:
+    rows = [line.split("|")[1:-1] for line in (DOCS / "datasets.md").read_text().splitlines() if line.startswith("| `")]
+    found = [[cell.strip(" `").replace(",", "") for cell in row] for row in rows]
+    assert found == [
+        [known.name, known.folder, known.images, known.split, str(known.num_classes)]
+        + [str(number or "-") for number in (known.num_train, known.num_val, known.num_test)]
+        for known in KNOWN.values()
+    ]
+
+
+def test_the_configs_of_datasets_md_are_valid() -> None:
+    sections = [with_defaults(DataConfig.model_validate(tomllib.loads(block)["data"])) for block in datasets_md("toml")]
+    assert [(section.layout, section.images) for section in sections] == [
+        ("oxford_pets", "images"),
+        ("split_json", "pictures"),
+        ("class_folders", "."),
+        ("imagenet", "images"),
+    ]
+    assert sections[-1].few_shot
+
+
+def test_the_commands_of_datasets_md_run(tmp_path: Path) -> None:
+    """Where nothing is there: all of it is told, and that is no error."""
+    (tmp_path / "data").mkdir()
+    write_preset(tmp_path / "run.toml", "base-to-new")
+    commands = [shlex.split(line[2:], comments=True) for block in datasets_md("console") for line in block.splitlines()]
+    expected = [
+        (["fdbpl", "data", "known"], 0),
+        (["fdbpl", "data", "check", "all", "data"], 1),
+        (["fdbpl", "data", "check", "oxford_pets", "data/oxford_pets"], 1),
+        (["fdbpl", "data", "check", "run.toml"], 1),
+    ]
+    assert commands == [command for command, _ in expected]
+    for (_, *arguments), code in expected:
+        answer = subprocess.run(
+            [sys.executable, "-m", "fdbpl.pipeline.cli", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (answer.returncode, answer.stderr) == (code, "")

@@ -26,10 +26,10 @@ from fdbpl.pipeline.config import ModelConfig, Precision
 from fdbpl.pipeline.data import load_data
 from fdbpl.pipeline.device import choose_device
 from fdbpl.pipeline.features import begin_features, feature_block
+from fdbpl.pipeline.ingredients import gather
 from fdbpl.pipeline.loading.decoder import LARGEST_DIFFERENCE, MEAN_DIFFERENCE, make_decoder
 from fdbpl.pipeline.optim import make_optimizer
 from fdbpl.pipeline.progress import Ui
-from fdbpl.pipeline.student_run import gather
 from fdbpl.pipeline.students import student_plans
 from fdbpl.pipeline.teach import TeacherLabels, prepare_store
 from fdbpl.pipeline.train import step

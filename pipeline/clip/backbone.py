@@ -25,6 +25,8 @@ from fdbpl.pipeline.clip.tiny import register_tiny_models
 from fdbpl.pipeline.config import ModelConfig, Precision
 
 _AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
+# Bounds the memory of long class lists: the widest hidden states of so many texts take 1.3 GB in ViT-H-14, in float32.
+_TEXTS_AT_ONCE = 1024
 # What open_clip lets through from a file that is cut short, empty, or something else.
 _NO_WEIGHTS = (RuntimeError, KeyError, EOFError, StopIteration, SafetensorError, UnpicklingError)
 
@@ -58,18 +60,26 @@ class Backbone:
     @torch.no_grad()
     def encode_pixels(self, pixels_BCHW: Tensor) -> Tensor:
         """Unit image features [B, D] float32 of uint8 pixels [B, 3, H, W] cut at this model's size."""
-        pixels = pixels_BCHW.to(self.device, non_blocking=True).to(torch.float32)
-        mean, std = self._normalisation
+        pixels_BCHW = self.normalised(pixels_BCHW)
         with self.autocast():
-            features_BD = self._encode_image((pixels / 255.0 - mean) / std)
+            features_BD = self._encode_image(pixels_BCHW)
         return normalize(features_BD.to(torch.float32), dim=-1)
+
+    def normalised(self, pixels_BCHW: Tensor) -> Tensor:
+        """What the image encoder takes [B, 3, H, W]: float32 on the device, of uint8 pixels."""
+        mean, std = self._normalisation
+        return (pixels_BCHW.to(self.device, non_blocking=True).to(torch.float32) / 255.0 - mean) / std
 
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Unit text features [C, D] float32 of plain sentences."""
-        with self.autocast():
-            features_CD = self.module.encode_text(self.tokenizer(list(texts)).to(self.device))
-        return normalize(features_CD.to(torch.float32), dim=-1)
+        parts = []
+        for first in range(0, len(texts), _TEXTS_AT_ONCE):
+            tokens = self.tokenizer(list(texts[first : first + _TEXTS_AT_ONCE])).to(self.device)
+            with self.autocast():
+                features_CD = self.module.encode_text(tokens)
+            parts.append(normalize(features_CD.to(torch.float32), dim=-1))
+        return torch.cat(parts) if parts else torch.empty(0, self.embedding_width, device=self.device)
 
     @cached_property
     def _normalisation(self) -> tuple[Tensor, Tensor]:

@@ -1,12 +1,13 @@
 """Class names as token sequences around a context that a learner replaces.
 
 'a photo of a' + 'red circle' becomes: start, a, photo, of, a, red, circle, '.', end; the four context tokens
-stand at positions 1 to 4 in every class. Letters: C classes, T positions, M context tokens, W tower width.
+stand at positions 1 to 4 in every class. They may also stand behind the name, or half of them on each side.
+Letters: C classes, K chosen classes, T positions, M context tokens, W tower width.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,20 +15,47 @@ from torch import Tensor
 from fdbpl.pipeline.clip.backbone import Backbone
 from fdbpl.pipeline.clip.text_tower import check_text_tower, embed_tokens
 
+ClassPosition = Literal["end", "middle", "front"]
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class PromptTokens:
-    """What surrounds the context: embeddings before it, after it, and where each prompt ends."""
+    """Token ids int64 [C, T] of every prompt, with zeros where its context stands.
 
-    class_names: tuple[str, ...]
-    start_C1W: Tensor
-    rest_CRW: Tensor
+    Attributes:
+        module: the open_clip model that embeds them.
+        ids_CT: tokens.
+        context_CM: positions of the context's tokens in each prompt, int64.
+        end_C: position of each prompt's end token, int64.
+        embedded_CTW: embeddings of the tokens where there is room to keep them, None where they are looked up.
+    """
+
+    module: Any
+    ids_CT: Tensor
+    context_CM: Tensor
     end_C: Tensor
+    embedded_CTW: Tensor | None
 
-    def around(self, context_MW: Tensor) -> Tensor:
-        """The embeddings [C, 1 + M + R, W] of every class with this context."""
-        context_CMW = context_MW.unsqueeze(0).expand(len(self.class_names), -1, -1)
-        return torch.cat([self.start_C1W, context_CMW, self.rest_CRW], dim=1)
+    def around(self, context: Tensor) -> Tensor:
+        """The embeddings [C, T, W] of every prompt with this context, [M, W] for all or [C, M, W] for each."""
+        embedded_CTW = embed_tokens(self.module, self.ids_CT) if self.embedded_CTW is None else self.embedded_CTW
+        num_classes, _, width = embedded_CTW.shape
+        index_CMW = self.context_CM.unsqueeze(-1).expand(-1, -1, width)
+        return embedded_CTW.scatter(1, index_CMW, context.expand(num_classes, -1, -1))
+
+    def chosen(self, chosen_K: Tensor) -> "PromptTokens":
+        """Those of some of the classes."""
+        return PromptTokens(
+            module=self.module,
+            ids_CT=self.ids_CT[chosen_K],
+            context_CM=self.context_CM[chosen_K],
+            end_C=self.end_C[chosen_K],
+            embedded_CTW=None if self.embedded_CTW is None else self.embedded_CTW[chosen_K],
+        )
+
+
+# Up to so many numbers are kept embedded; of a large vocabulary a few classes are looked up for each batch.
+_MOST_KEPT = 2**26
 
 
 def readable(class_name: str) -> str:
@@ -41,39 +69,66 @@ def context_embedding(backbone: Backbone, words: str) -> Tensor:
     Raises:
         ValueError: no word at all.
     """
-    tokens = _encode(backbone.tokenizer, words)
+    tokens = encode(backbone.tokenizer, words)
     if not tokens:
         raise ValueError(f"found the context {words!r}, expected at least one word to start from")
     return embed_tokens(backbone.module, torch.tensor([tokens], device=backbone.device))[0]
 
 
-def prompt_tokens(backbone: Backbone, class_names: Sequence[str], num_context: int) -> PromptTokens:
-    """Tokenise class names behind a context of `num_context` tokens.
+def prompt_tokens(
+    backbone: Backbone,
+    class_names: Sequence[str],
+    num_context: int,
+    *,
+    position: ClassPosition = "end",
+    between: str = "",
+) -> PromptTokens:
+    """Tokenise class names with a context of `num_context` tokens.
+
+    Args:
+        backbone: whose tokens.
+        class_names: C names.
+        num_context: M.
+        position: where the name stands: behind the context (`end`), between its halves (`middle`; the first half has
+            the smaller part of an odd number), or before it (`front`).
+        between: fixed words between context and name, for `end` alone.
 
     Raises:
         ValueError: a model with another kind of text tower, or a prompt longer than the model's context.
     """
     check_text_tower(backbone.module)
-    names = [_encode(backbone.tokenizer, f"{readable(name)}.") for name in class_names]
     longest = int(backbone.module.positional_embedding.shape[0])
-    for name, tokens in zip(class_names, names, strict=True):
-        if 2 + num_context + len(tokens) > longest:
-            raise ValueError(
-                f"the prompt of class {name!r} has {2 + num_context + len(tokens)} tokens, expected at most "
-                f"{longest}, the context length of {backbone.model}: shorten the name or the learned context"
-            )
-    width = max(map(len, names)) + 1
     start, end = backbone.tokenizer.sot_token_id, backbone.tokenizer.eot_token_id
-    rest = torch.tensor([[*tokens, end] + [0] * (width - 1 - len(tokens)) for tokens in names])
-    ones = torch.full((len(names), 1), start)
+    fixed = encode(backbone.tokenizer, between)
+    before = {"end": num_context, "middle": num_context // 2, "front": 0}[position]
+    rows, places = [], []
+    for class_name in class_names:
+        # The stop is encoded with what it stands behind, as it is in a sentence.
+        name = encode(backbone.tokenizer, readable(class_name) + ("." if position == "end" else ""))
+        stop = [] if position == "end" else encode(backbone.tokenizer, ".")
+        row = [start, *[0] * before, *fixed, *name, *[0] * (num_context - before), *stop, end]
+        if len(row) > longest:
+            raise ValueError(
+                f"the prompt of class {class_name!r} has {len(row)} tokens, expected at most {longest}, the context "
+                f"length of {backbone.model}: shorten the name or the learned context"
+            )
+        behind = 1 + before + len(fixed) + len(name)
+        rows.append(row)
+        places.append([*range(1, 1 + before), *range(behind, behind + num_context - before)])
+    width = max(map(len, rows))
+    ids_CT = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=backbone.device)
+    table_width = int(backbone.module.token_embedding.weight.shape[1])
+    is_kept = ids_CT.numel() * table_width <= _MOST_KEPT
     return PromptTokens(
-        class_names=tuple(class_names),
-        start_C1W=embed_tokens(backbone.module, ones.to(backbone.device)),
-        rest_CRW=embed_tokens(backbone.module, rest.to(backbone.device)),
-        end_C=torch.tensor([1 + num_context + len(tokens) for tokens in names], device=backbone.device),
+        module=backbone.module,
+        ids_CT=ids_CT,
+        context_CM=torch.tensor(places, dtype=torch.int64, device=backbone.device).view(len(rows), num_context),
+        end_C=torch.tensor([len(row) - 1 for row in rows], device=backbone.device),
+        embedded_CTW=embed_tokens(backbone.module, ids_CT) if is_kept else None,
     )
 
 
-def _encode(tokenizer: Any, text: str) -> list[int]:
+def encode(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of some words, without start and end."""
     tokens: list[int] = tokenizer.encode(text)
     return tokens

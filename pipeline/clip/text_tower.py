@@ -1,8 +1,9 @@
 """CLIP's text tower fed with embeddings in place of tokens: what prompt learners differentiate through.
 
 Only positions up to the last end-of-text token are computed. Under the causal mask a later position changes no
-earlier one, so the result is the full tower's up to float rounding.
-Letters: C prompts, T positions, W width of the tower, D embedding.
+earlier one, so the result is the full tower's up to float rounding. Deep prompts (MaPLe, PromptSRC) stand in for the
+hidden states of the first M context tokens, positions 1 to M, at the inputs of layers 1 to L.
+Letters: C prompts, T positions, M context tokens, L layers, W width of the tower, D embedding.
 """
 
 from typing import Any
@@ -10,6 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
+
+from fdbpl.pipeline.clip.deep_prompts import run_layers
+
+# The start-of-text token is at 0; the context follows it.
+_FIRST_CONTEXT = 1
 
 
 def check_text_tower(module: Any) -> None:
@@ -34,17 +40,20 @@ def embed_tokens(module: Any, tokens_CT: Tensor) -> Tensor:
     return embedded.detach().to(torch.float32)
 
 
-def encode_embeddings(module: Any, embeddings_CTW: Tensor, end_C: Tensor) -> Tensor:
-    """Unit text features [C, D] float32, differentiable with respect to the embeddings.
+def encode_embeddings(module: Any, embeddings_CTW: Tensor, end_C: Tensor, deep_LMW: Tensor | None = None) -> Tensor:
+    """Unit text features [C, D] float32, differentiable with respect to the embeddings and the deep prompts.
 
     Args:
         module: an open_clip CLIP.
         embeddings_CTW: token embeddings without positions; T need not be the full context length.
         end_C: index of each prompt's end-of-text token, below T.
+        deep_LMW: the context's hidden states at the inputs of layers 1 to L, the same for every prompt; None leaves
+            what the layers make of the embeddings.
     """
     length = embeddings_CTW.shape[1]
     hidden_CTW = embeddings_CTW + module.positional_embedding[:length]
-    hidden_CTW = module.transformer(hidden_CTW, attn_mask=module.attn_mask[:length, :length])
+    mask_TT = module.attn_mask[:length, :length]
+    hidden_CTW = run_layers(module.transformer, hidden_CTW, deep_LMW, first=_FIRST_CONTEXT, mask_TT=mask_TT)
     pooled_CW = module.ln_final(hidden_CTW[torch.arange(len(end_C), device=end_C.device), end_C])
     projection = module.text_projection
     features_CD = projection(pooled_CW) if isinstance(projection, torch.nn.Module) else pooled_CW @ projection

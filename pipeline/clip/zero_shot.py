@@ -1,4 +1,4 @@
-"""Classifiers from hand-written prompts, and what accuracy they reach. Letters: N images, C classes, D embedding."""
+"""Classifiers from hand-written prompts. Letters: C classes, D embedding."""
 
 from collections.abc import Sequence
 
@@ -27,14 +27,8 @@ def text_classifier(backbone: Backbone, class_names: Sequence[str], templates: S
     return normalize(total_CD, dim=-1)
 
 
-def accuracy(features_ND: Tensor, classifier_CD: Tensor, labels_N: Tensor) -> float:
-    """Percentage of images whose nearest class is their own (micro accuracy, as the field reports it)."""
-    if len(features_ND) == 0:
-        raise ValueError("found no image to evaluate on, expected at least one: check the test split")
-    predicted_N = (features_ND @ classifier_CD.T).argmax(dim=-1)
-    return 100.0 * float((predicted_N == labels_N).to(torch.float64).mean())
+def imagenet_templates(first: int = 80) -> tuple[str, ...]:
+    """The first so many of the 80 prompts that OpenAI made for ImageNet, in their order."""
+    from open_clip import OPENAI_IMAGENET_TEMPLATES  # slow to import, and not needed by a command that runs no model
 
-
-def harmonic_mean(base: float, new: float) -> float:
-    """The field's summary of base and new accuracy; 0 where both are."""
-    return 0.0 if base + new == 0 else 2 * base * new / (base + new)
+    return tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES[:first])

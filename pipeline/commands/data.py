@@ -1,4 +1,4 @@
-"""`fdbpl data shards, list, index`: data sets as tar shards, for file systems that are slow with many small files."""
+"""`fdbpl data check, known`: data sets on the disk; `data shards, list, index`: data sets as tar shards."""
 
 import json
 from pathlib import Path
@@ -7,16 +7,46 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fdbpl.pipeline.cli import Json, emit
+from fdbpl.pipeline.exit_codes import FOUND_SOMETHING
 
 if TYPE_CHECKING:
     from fdbpl.pipeline.config import DataConfig
 
-data_app = typer.Typer(help="Data sets as tar shards, for file systems that are slow with many small files.")
+# Written beside shards of a data set that has no split file.
+SPLIT_FILE = "split.json"
+data_app = typer.Typer(help="Data sets: what is known and what is missing of them, and tar shards of their images.")
 
 
 @data_app.callback()
 def _group() -> None:
-    """Data sets as tar shards, for file systems that are slow with many small files."""
+    """Data sets: what is known and what is missing of them, and tar shards of their images."""
+
+
+@data_app.command()
+def check(
+    target: Annotated[
+        str, typer.Argument(metavar="NAME|CONFIG", help="a known data set, all, class_folders, or a run's TOML file")
+    ],
+    folder: Annotated[
+        Path | None, typer.Argument(help="with a name: the data set's folder; with all: the folder of their folders")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """What is missing of a data set, where it is usually had from, and its sizes beside the known ones."""
+    from fdbpl.pipeline.commands.data_check import run_check, show_check
+
+    result = run_check(target, folder)
+    emit(result, json_, show_check)
+    if not result["complete"]:
+        raise typer.Exit(FOUND_SOMETHING)
+
+
+@data_app.command()
+def known(json_: Json = False) -> None:
+    """The data sets that are known by name: a config needs no more of them than their folder."""
+    from fdbpl.pipeline.commands.data_check import known_data_sets, show_known
+
+    emit(known_data_sets(), json_, show_known)
 
 
 @data_app.command()
@@ -36,9 +66,11 @@ def shards(
     """Copy a data set's images into tar shards, in the order of its lists. Run it again: it goes on, or is done."""
     from fdbpl.cache_layout.disk_space import free_bytes
     from fdbpl.pipeline.data import load_data
+    from fdbpl.pipeline.datasets.split_json import split_content
     from fdbpl.pipeline.progress import Ui
     from fdbpl.pipeline.shards.pack import plan_shards, write_shards
     from fdbpl.pipeline.shards.packed import bytes_to_write, check_made, look_at_images
+    from fdbpl.pipeline.whole_file import replace_file
 
     config = _data_config(source, images, split)
     data = load_data(config)
@@ -55,13 +87,15 @@ def shards(
             "images": sum(plan.num_images for plan in plans),
             "bytes": num_bytes,
             "free_bytes": free,
-            "setting": _images_setting(out, config.folder.resolve()),
+            "setting": _settings(config, out),
         }
         if not dry_run:
             if num_bytes > free:
                 raise ValueError(f"not enough room in {out}: {num_bytes:,} bytes are needed, {free:,} are free")
             with Ui(quiet=json_).bar(f"shards of {data.name}", "images") as on_progress:
                 write_shards(data.root, plans, on_progress)
+            if _is_told_by_folders(config):
+                replace_file(out / SPLIT_FILE, json.dumps(split_content(data)).encode())
     except OSError as error:
         raise ValueError(f"{error.filename or out}: {error.strerror}; shards that are finished are kept") from error
     emit(result, json_, lambda r: typer.echo(_shards_text(r, dry_run=dry_run)))
@@ -138,6 +172,7 @@ def index(
 def _data_config(source: Path, images: str, split: str | None) -> "DataConfig":
     from fdbpl.pipeline.config import DataConfig
     from fdbpl.pipeline.config_file import read_config
+    from fdbpl.pipeline.data_defaults import with_defaults
 
     if not source.is_dir():
         return read_config(source).data
@@ -146,12 +181,24 @@ def _data_config(source: Path, images: str, split: str | None) -> "DataConfig":
         if len(found) != 1:
             raise ValueError(f"found {found or 'no split_*.json'} in {source}, expected one: name it by --split")
         split = found[0]
-    return DataConfig(name=source.resolve().name, folder=source, images=images, split=split)
+    name = source.resolve().name
+    return with_defaults(DataConfig(name=name, folder=source, layout="split_json", images=images, split=split))
 
 
-def _images_setting(out: Path, folder: Path) -> str:
+def _is_told_by_folders(config: "DataConfig") -> bool:
+    """Whether its shards need a split file beside them: they have no folders to tell the classes."""
+    from fdbpl.pipeline.datasets.layouts import reader_of
+
+    return reader_of(config.layout).lists_folders
+
+
+def _settings(config: "DataConfig", out: Path) -> str:
+    folder = config.folder.resolve()
     place = out.relative_to(folder) if out.is_relative_to(folder) else out
-    return f"images = {json.dumps(str(place / '*.tar'))}"
+    lines = [f"images = {json.dumps(str(place / '*.tar'))}"]
+    if _is_told_by_folders(config):
+        lines += ['layout = "split_json"', f"split = {json.dumps(str(place / SPLIT_FILE))}"]
+    return "\n".join(lines)
 
 
 def _shards_text(result: dict[str, Any], *, dry_run: bool) -> str:

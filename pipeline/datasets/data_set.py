@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from fdbpl.cache_layout.manifest import canonical_json, digest_of
 
@@ -27,11 +27,16 @@ class Split:
                 f"a split has a label for each path; found {len(self.paths)} paths, {len(self.labels)} labels"
             )
         for index, path in enumerate(self.paths):
-            if not path or PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+            if not path or path[0] == "/" or (".." in path and ".." in path.split("/")):
                 raise ValueError(f"image {index}: found the path {path!r}, expected one relative to the image folder")
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        """Path -> where it is first in the list. Computed once."""
+        return {path: position for position, path in reversed(list(enumerate(self.paths)))}
 
     @cached_property
     def digest(self) -> str:
@@ -39,11 +44,16 @@ class Split:
         return digest_of(canonical_json([list(self.paths), list(self.labels)]).encode())
 
 
+NONE = Split(paths=(), labels=())
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
     """A named data set whose image files lie under `root`: a folder, or a pattern of tar shards (`shards.files`).
 
-    `excluded` are images that were taken out of `train`, because they cannot be read.
+    A test set has nothing in `train` and `val`. `excluded` are images that were taken out of `train`, because they
+    cannot be read. `subsets` is the pattern of files with few-shot subsets that are to be used (`subset_file`); ""
+    where they are drawn.
     """
 
     name: str
@@ -52,7 +62,8 @@ class DataSet:
     train: Split
     val: Split
     test: Split
-    excluded: Split = Split(paths=(), labels=())
+    excluded: Split = NONE
+    subsets: str = ""
 
     def __post_init__(self) -> None:
         first_label: dict[str, int] = {}

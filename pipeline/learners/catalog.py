@@ -1,35 +1,59 @@
-"""Every learner by its name. A new one is a file beside this and a line here."""
+"""Every learner by its name. A new one is a file beside this and a line here.
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+What a plan needs to know of a learner is said here, so that planning hundreds of students imports no torch.
+"""
 
-from fdbpl.pipeline.clip.backbone import Backbone
-from fdbpl.pipeline.learners.base import Learner
-from fdbpl.pipeline.learners.coop import CoOpOptions
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
+
 from fdbpl.pipeline.options import build
 
-
-class LearnerOptions(Protocol):
-    """A frozen dataclass of a learner's options, which builds it."""
-
-    name: ClassVar[str]
-
-    def build(self, backbone: Backbone, class_names: Sequence[str], *, dual: bool) -> Learner: ...
-
-    def start_template(self) -> str: ...
-
-    def starts(self, *, dual: bool) -> Mapping[str, object]:
-        """What each prompt begins as, by its name; under one model, prompts that begin alike have one shape."""
-        ...
+if TYPE_CHECKING:
+    from fdbpl.pipeline.learners.base import LearnerOptions
 
 
-LEARNERS: dict[str, type[LearnerOptions]] = {kind.name: kind for kind in (CoOpOptions,)}
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Where a learner's options are, what its views must bring, whether it learns text (and so has a dual form), and
+    whether a test image costs it an encoder's pass, so that its evaluation is a task of its own."""
+
+    options: str
+    learns_text: bool = True
+    needs: frozenset[Literal["features", "pixels"]] = frozenset({"features"})
+    slow_to_evaluate: bool = False
 
 
-def learner_options(name: str, options: dict[str, Any]) -> LearnerOptions:
+_HERE = "fdbpl.pipeline.learners"
+_PIXELS: frozenset[Literal["features", "pixels"]] = frozenset({"pixels"})
+LEARNERS: Mapping[str, Entry] = {
+    "coop": Entry(options=f"{_HERE}.coop:CoOpOptions"),
+    "cocoop": Entry(options=f"{_HERE}.cocoop:CoCoOpOptions", slow_to_evaluate=True),
+    "vpt": Entry(options=f"{_HERE}.vpt:VptOptions", learns_text=False, needs=_PIXELS, slow_to_evaluate=True),
+    "maple": Entry(options=f"{_HERE}.maple:MapleOptions", needs=_PIXELS, slow_to_evaluate=True),
+    "promptsrc": Entry(
+        options=f"{_HERE}.promptsrc:PromptSrcOptions", needs=_PIXELS | {"features"}, slow_to_evaluate=True
+    ),
+    "promptkd": Entry(
+        options=f"{_HERE}.promptkd:PromptKdOptions", learns_text=False, needs=_PIXELS, slow_to_evaluate=True
+    ),
+}
+
+
+def learner_entry(name: str) -> Entry:
+    """Raises ValueError for an unknown name."""
+    if name not in LEARNERS:
+        raise ValueError(f"found learner = {name!r}, expected one of {', '.join(sorted(LEARNERS))}")
+    return LEARNERS[name]
+
+
+def learner_options(name: str, options: dict[str, Any]) -> "LearnerOptions":
     """The options of the learner of that name.
 
     Raises:
         ValueError: an unknown name or option, or an option of the wrong type.
     """
-    return build("learner", LEARNERS, name, options)
+    module, _, cls = learner_entry(name).options.partition(":")
+    found: LearnerOptions = build("learner", {name: getattr(import_module(module), cls)}, name, options)
+    return found

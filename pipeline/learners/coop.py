@@ -1,8 +1,7 @@
 """CoOp: the words around a class name are learned as vectors, the encoders stay frozen (arXiv 2109.01134).
 
 In the dual form a second, negative context is learned beside the positive one ('a photo of no', FDBPL,
-arXiv 2505.18053). Contexts are float32 master copies whatever the precision of the model: in half precision
-small steps would vanish. Letters: B batch, C classes, D embedding, M context tokens, W tower width.
+arXiv 2505.18053). Letters: B batch, C classes, D embedding, M context tokens, W tower width.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,75 +12,139 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from fdbpl.pipeline.clip.backbone import Backbone
-from fdbpl.pipeline.clip.prompts import PromptTokens, context_embedding, prompt_tokens
+from fdbpl.pipeline.clip.prompts import ClassPosition, PromptTokens, context_embedding, prompt_tokens
 from fdbpl.pipeline.clip.text_tower import encode_embeddings
+from fdbpl.pipeline.learners.base import Learner, LearnerContext
+from fdbpl.pipeline.learners.checks import check_positive
+from fdbpl.pipeline.learners.initial_values import random_tokens, text_width
+from fdbpl.pipeline.learners.text_features import TextFeatures, predict_by_texts
 from fdbpl.pipeline.values import Prediction, Views
 
 
 @dataclass(frozen=True, kw_only=True)
 class CoOpOptions:
-    """The words from which the contexts start; their number of tokens is the number learned."""
+    """How the contexts start and where they stand.
+
+    context: words whose tokens are the start of those learned; "" starts from random ones.
+    num_context: tokens learned, where `context` is ""; 16 as published.
+    negative_context: the same of the negative prompts.
+    class_specific: a context for each class in place of one for all; such contexts know no other classes.
+    class_position: where the name stands: behind the context, in its `middle`, or in `front` of it.
+    subtract: the part of the negative prompt's logits that is taken from the positive one's, in training and in use; 0
+        as published, where the negative prompt plays no part in the answer.
+    coupling: how the negative context hangs on the positive one. `separate`: not at all, as published. `offset`: it is
+        the positive one plus a learned difference. `token`: it is the positive one and a learned token more.
+    """
 
     name: ClassVar[str] = "coop"
 
     context: str = "a photo of a"
+    num_context: int = 16
     negative_context: str = "a photo of no"
+    class_specific: bool = False
+    class_position: ClassPosition = "end"
+    coupling: Literal["separate", "offset", "token"] = "separate"
+    subtract: float = 0.0
 
-    def build(self, backbone: Backbone, class_names: Sequence[str], *, dual: bool) -> "CoOp":
-        return CoOp(backbone, class_names, self, dual=dual)
+    def __post_init__(self) -> None:
+        check_positive(self, "num_context")
+        if not self.subtract >= 0:
+            raise ValueError(f"found subtract = {self.subtract}, expected 0 or more")
 
-    def start_template(self) -> str:
-        """The hand-written prompt that an untrained student equals."""
-        return f"{self.context} {{}}."
+    def build(self, context: LearnerContext) -> "CoOp":
+        return CoOp(context, self)
+
+    def start_template(self, template: str) -> str | None:
+        """Where contexts start from words behind which the name stands, the prompt of these words."""
+        return f"{self.context} {{}}." if self.context and self.class_position == "end" else None
 
     def starts(self, *, dual: bool) -> Mapping[str, object]:
-        """The words of each prompt, by its name."""
-        return {"positive": self.context} | ({"negative": self.negative_context} if dual else {})
+        """The words of each context, or how many tokens it has, by its name."""
+        names = ["positive", *(["negative" if self.coupling == "separate" else self.coupling] if dual else [])]
+        words = dict(zip(names, (self.context, self.negative_context), strict=False))
+        each = " for each class" if self.class_specific else ""
+        place = "" if self.class_position == "end" else f", the name at the {self.class_position}"
+        return {name: (words[name] if self.context else f"{self.num_context} tokens") + each + place for name in names}
 
 
-class CoOp(nn.Module):
-    needs: Literal["features", "pixels"] = "features"
+class CoOp(Learner):
+    def __init__(self, context: LearnerContext, options: CoOpOptions) -> None:
+        super().__init__(context)
+        self.options = options
+        random = context.generator()
+        self.positive = nn.Parameter(self._start(options.context, random))
+        self.negative = self.offset = self.token = None
+        if context.dual and options.coupling == "separate":
+            self.negative = nn.Parameter(self._start(options.negative_context if options.context else "", random))
+        elif context.dual and options.coupling == "offset":
+            self.offset = nn.Parameter(self._offset(random))
+        elif context.dual:
+            self.token = nn.Parameter(context_embedding(self.backbone, "no"))
+        self._tokens = lru_cache(maxsize=8)(self._tokenise)
 
-    def __init__(self, backbone: Backbone, class_names: Sequence[str], options: CoOpOptions, *, dual: bool) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.class_names = tuple(class_names)
-        self.positive = nn.Parameter(context_embedding(backbone, options.context))
-        self.negative = nn.Parameter(context_embedding(backbone, options.negative_context)) if dual else None
-        self._tokens = lru_cache(maxsize=4)(self._tokenise)
+    def texts(self, class_names: Sequence[str], chosen_K: Tensor | None = None) -> TextFeatures:
+        negative = self._negative_context()
+        return TextFeatures(
+            positive_CD=self._encode(self.positive, tuple(class_names), chosen_K),
+            negative_CD=None if negative is None else self._encode(negative, tuple(class_names), chosen_K),
+            subtract=self.options.subtract,
+        )
 
-    def forward(self, views: Views) -> Prediction:
+    def predict(self, views: Views, texts: TextFeatures) -> Prediction:
         assert views.features_BD is not None, "the loader brings what a learner needs"
-        text_CD = self._text_features(self.positive, self.class_names)
-        prediction = {
-            "logits_BC": self._logits(views.features_BD, text_CD),
-            "image_features_BD": views.features_BD,
-            "text_features_CD": text_CD,
-        }
-        if self.negative is not None:
-            negative_CD = self._text_features(self.negative, self.class_names)
-            prediction["negative_text_features_CD"] = negative_CD
-            prediction["negative_logits_BC"] = self._logits(views.features_BD, negative_CD)
-        return Prediction(**prediction)
+        return predict_by_texts(self.backbone.logit_scale, views.features_BD, texts)
 
     @torch.no_grad()
-    def classifier(self, class_names: Sequence[str]) -> Tensor:
-        return self._text_features(self.positive, tuple(class_names))
+    def classifier(self, class_names: Sequence[str]) -> dict[str, Tensor]:
+        return self.texts(class_names).classifier()
 
-    def prompts(self) -> dict[str, nn.Parameter]:
-        prompts = {"positive": self.positive}
-        if self.negative is not None:
-            prompts["negative"] = self.negative
-        return prompts
+    def _negative_context(self) -> Tensor | None:
+        if self.offset is not None:
+            return self.positive + self.offset
+        if self.token is not None:
+            return torch.cat([self.positive, self.token.expand(*self.positive.shape[:-2], -1, -1)], dim=-2)
+        return self.negative
 
-    def _logits(self, features_BD: Tensor, text_CD: Tensor) -> Tensor:
-        return self.backbone.logit_scale * features_BD @ text_CD.T
-
-    def _text_features(self, context_MW: Tensor, class_names: tuple[str, ...]) -> Tensor:
-        tokens = self._tokens(class_names, len(context_MW))
+    def _encode(self, context: Tensor, class_names: tuple[str, ...], chosen_K: Tensor | None) -> Tensor:
+        """Text features of names under a context [M, W], or [classes, M, W] where each class has its own."""
+        tokens = self._tokens(class_names, context.shape[-2])
+        if context.ndim == 3:
+            context = context[self._places(class_names)]
+            context = context if chosen_K is None else context[chosen_K]
+        if chosen_K is not None:
+            tokens = tokens.chosen(chosen_K)
         with self.backbone.autocast():
-            return encode_embeddings(self.backbone.module, tokens.around(context_MW), tokens.end_C)
+            return encode_embeddings(self.backbone.module, tokens.around(context), tokens.end_C)
+
+    def _places(self, class_names: tuple[str, ...]) -> list[int]:
+        """Where names stand among those trained on. Raises ValueError for names that have no context."""
+        places = {name: place for place, name in enumerate(self.class_names)}
+        unknown = [name for name in class_names if name not in places]
+        if unknown:
+            raise ValueError(
+                f"found {len(unknown)} classes that were not trained on ({', '.join(unknown[:3])}), expected none: "
+                "class_specific contexts know their own classes only; set class_specific = false"
+            )
+        return [places[name] for name in class_names]
+
+    def _start(self, words: str, random: torch.Generator) -> Tensor:
+        """Where a context starts: [M, W], or [C, M, W] where each class has its own."""
+        num_classes = len(self.class_names)
+        if words:
+            start_MW = context_embedding(self.backbone, words)
+            return start_MW.repeat(num_classes, 1, 1) if self.options.class_specific else start_MW
+        each = (num_classes,) if self.options.class_specific else ()
+        return random_tokens(self.backbone, random, *each, self.options.num_context, text_width(self.backbone))
+
+    def _offset(self, random: torch.Generator) -> Tensor:
+        """From the positive context's start to the negative one's. Raises ValueError where they differ in length."""
+        negative = self._start(self.options.negative_context if self.options.context else "", random)
+        if negative.shape != self.positive.shape:
+            raise ValueError(
+                f"found negative_context with {negative.shape[-2]} tokens and context with {self.positive.shape[-2]}, "
+                'expected as many for coupling = "offset"'
+            )
+        return negative - self.positive.detach()
 
     def _tokenise(self, class_names: tuple[str, ...], num_context: int) -> PromptTokens:
-        return prompt_tokens(self.backbone, class_names, num_context)
+        return prompt_tokens(self.backbone, class_names, num_context, position=self.options.class_position)

@@ -1,60 +1,59 @@
 """FDBPL: distillation weighted by how informative a crop is, with a negative prompt that learns to reject
 (arXiv 2505.18053).
 
-    L =   mean w (symmetric KL of T and S+)          agreement: learn where the teacher knows
-        + mean (1 - w) (-H(S-))                      rejection: the negative prompt tells nothing of poor crops
-        + separation * mean w cos(z+, z-)            the two prompts part
-        + ranking * mean over pairs (see kernels.ranking)
+    L =   mean w KL                               agreement: learn where the teacher knows
+        + rejection * mean (1 - w) (-H(S-))       the negative prompt tells nothing of poor crops
+        + separation * mean w cos(z+, z-)         the two prompts part
+        + ranking * cascade                       the classes' differences positive - negative part
 
-with w = 1 - H(T)/log C. The published code's fourth term sums to zero whatever the prompts are; here it is the
-ranking that it was meant to be. `ranking = 0` gives the published loss exactly.
+with w = 1 - H(T)/log C. The forms differ in the last term (kernels.ranking): `as_published` has the cascade of the
+published code, which is identically zero whatever the prompts are; `corrected` has the ranking that it was meant to be.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
+from torch import Tensor
 
-from fdbpl.kernels.dual_prompt import fdbpl_terms
-from fdbpl.kernels.ranking import difference_ranking
+from fdbpl.kernels import dual_prompt
+from fdbpl.kernels.ranking import difference_ranking, published_cascade
+from fdbpl.pipeline.objectives.distilling import Distilling, Weighting
 from fdbpl.pipeline.values import LossTerms, Prediction, Targets
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fdbpl:
-    """The weights of the terms; `weighted = false` is the ablation w = 1 throughout, which leaves no rejection."""
+class Fdbpl(Distilling):
+    """The form and the weights of its terms; a weight of 0 leaves a term out. Without crop weights (`weights = "none"`)
+    w is 1, which leaves no rejection. Without negative prompts FDBPL is KDPL with `weights = "informative"`."""
 
     name: ClassVar[str] = "fdbpl"
-    needs: ClassVar[Literal["labels", "teacher"]] = "teacher"
     dual: ClassVar[bool] = True
 
+    form: Literal["corrected", "as_published"] = "corrected"
+    weights: Weighting = "informative"
     rejection: float = 1.0
     separation: float = 0.001
     ranking: float = 0.1
     margin: float = 0.2
-    weighted: bool = True
-
-    def __post_init__(self) -> None:
-        for option in fields(self):
-            if getattr(self, option.name) < 0:
-                raise ValueError(f"found {option.name} = {getattr(self, option.name)}, expected 0 or more")
 
     def __call__(self, prediction: Prediction, targets: Targets) -> LossTerms:
-        assert prediction.negative_logits_BC is not None and prediction.negative_text_features_CD is not None
-        teacher_BC = targets.teacher()
-        terms = fdbpl_terms(teacher_BC, prediction.logits_BC, prediction.negative_logits_BC)
-        weight_B = terms.weight_B if self.weighted else torch.ones_like(terms.weight_B)
+        weight_B = self.weight(targets)
+        negative_BC = prediction.negative()
         values = {
-            "agreement": weight_B * terms.agreement_B,
-            "rejection": (1.0 - weight_B) * terms.rejection_B,
-            "separation": weight_B * terms.separation_B,
-            "ranking": difference_ranking(
-                prediction.image_features_BD,
-                prediction.text_features_CD - prediction.negative_text_features_CD,
-                teacher_BC.argmax(dim=-1),
-                weight_B,
-                self.margin,
-            ),
+            "agreement": weight_B * self.agreement(prediction, targets),
+            "rejection": (1.0 - weight_B) * dual_prompt.rejection(negative_BC),
+            "separation": weight_B * dual_prompt.separation(prediction.logits_BC, negative_BC),
+            "ranking": self._cascade(prediction, targets, weight_B),
         }
         weights = {"rejection": self.rejection, "separation": self.separation, "ranking": self.ranking}
         return LossTerms(values=values, weights=weights)
+
+    def _cascade(self, prediction: Prediction, targets: Targets, weight_B: Tensor) -> Tensor:
+        teacher_B = targets.teacher().argmax(dim=-1)
+        positive_CD, negative_CD = prediction.text_features_CD, prediction.negative_text_features_CD
+        if self.form == "as_published":
+            if positive_CD is None or negative_CD is None:
+                return weight_B.new_zeros(())  # each image has its own text features; the term is zero of any
+            return published_cascade(positive_CD - negative_CD, teacher_B)
+        projections_BC = (prediction.logits_BC - prediction.negative()) / prediction.logit_scale
+        return difference_ranking(projections_BC, teacher_B, weight_B, self.margin)

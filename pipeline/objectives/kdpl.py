@@ -5,26 +5,34 @@ trained to the usual limit of 100 both are the same.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from fdbpl.kernels.distillation import symmetric_kl
+from fdbpl.pipeline.objectives.distilling import Distilling
 from fdbpl.pipeline.values import LossTerms, Prediction, Targets
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kdpl:
-    """The symmetric KL divergence at one temperature for both sides."""
+class Kdpl(Distilling):
+    """The divergence alone; as published it is symmetric, at temperature 1, and all crops count alike."""
 
     name: ClassVar[str] = "kdpl"
-    needs: ClassVar[Literal["labels", "teacher"]] = "teacher"
     dual: ClassVar[bool] = False
 
-    temperature: float = 1.0
+    def __call__(self, prediction: Prediction, targets: Targets) -> LossTerms:
+        return LossTerms(values={"agreement": self.weight(targets) * self.agreement(prediction, targets)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class KdplClassAgnostic(Kdpl):
+    """KDPL where not even the names of the training classes are known: of a fixed vocabulary each batch uses the
+    `most_classes` that the teacher finds likeliest on average over the batch (K_MAX = 1000 as published)."""
+
+    name: ClassVar[str] = "kdpl_ca"
+    by_vocabulary: ClassVar[bool] = True
+
+    most_classes: int = 1000
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"found temperature = {self.temperature}, expected a positive number")
-
-    def __call__(self, prediction: Prediction, targets: Targets) -> LossTerms:
-        student_BC = prediction.logits_BC / self.temperature
-        return LossTerms(values={"agreement": symmetric_kl(student_BC, targets.teacher() / self.temperature)})
+        super().__post_init__()
+        if self.most_classes < 2:
+            raise ValueError(f"found most_classes = {self.most_classes}, expected 2 or more")

@@ -8,7 +8,7 @@ from fdbpl.cache_layout.store import Store, open_store
 from fdbpl.pipeline.config import RunConfig, StudentConfig
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.datasets.world import is_made
-from fdbpl.pipeline.evaluation_record import has_test_features
+from fdbpl.pipeline.evaluation.record import has_test_features, test_passes
 from fdbpl.pipeline.exclusions import run_data
 from fdbpl.pipeline.feature_names import campaign_of, feature_campaigns
 from fdbpl.pipeline.grid import new_grid
@@ -17,8 +17,9 @@ from fdbpl.pipeline.reproduce.form import FORMS, Form
 from fdbpl.pipeline.reproduce.models import is_model_made, model_names
 from fdbpl.pipeline.reproduce.runs import Layout, Run, TableName, all_runs, run_config
 from fdbpl.pipeline.run.state import Pass
+from fdbpl.pipeline.student_plan import StudentPlan, list_plans
 from fdbpl.pipeline.student_record import finished_records
-from fdbpl.pipeline.students import StudentPlan, list_plans
+from fdbpl.pipeline.weights import model_key
 
 # Names the form in the environment of every task.
 FORM_VARIABLE = "FDBPL_REPRODUCE"
@@ -87,7 +88,7 @@ class RunState:
         student = self.table_of(model)
         if student is not None and self._pass(campaign_of(student)).missing:
             return False
-        return has_test_features(self.config, self._data, student or self.config.teacher)
+        return has_test_features(test_passes(self.config)[model_key(student or self.config.teacher)], self._data)
 
     @cached_property
     def are_features_sealed(self) -> bool:

@@ -11,7 +11,7 @@ import torch
 
 from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.datasets.world import make_world
-from fdbpl.pipeline.evaluation_features import write_test_features
+from fdbpl.pipeline.evaluation.features import write_test_features
 from fdbpl.pipeline.feature_names import campaign_of
 from fdbpl.pipeline.features import feature_block
 from fdbpl.pipeline.labels_manifest import CAMPAIGN

@@ -7,7 +7,7 @@ from typing import Any
 from fdbpl.cache_layout.manifest import canonical_json, digest_of
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.students import list_plans
+from fdbpl.pipeline.student_plan import list_plans
 from fdbpl.pipeline.whole_file import replace_json
 
 
@@ -30,8 +30,8 @@ def write_results(config: RunConfig) -> dict[str, Any]:
     Raises:
         ValueError: the test images' features are not there.
     """
-    from fdbpl.pipeline.evaluate import evaluate
-    from fdbpl.pipeline.report import write_report
+    from fdbpl.pipeline.evaluation.evaluate import evaluate
+    from fdbpl.pipeline.evaluation.report import write_report
 
     made_of = _made_of(config)
     results = {**evaluate(config), "made_of": made_of}

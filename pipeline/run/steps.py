@@ -7,18 +7,26 @@ from typing import Any, get_args
 
 from fdbpl.pipeline.config import RunConfig, StepName
 from fdbpl.pipeline.feature_names import feature_campaigns
+from fdbpl.pipeline.learners.catalog import learner_entry
 from fdbpl.pipeline.run.sizing import Sizes
 from fdbpl.pipeline.run.state import CONFIG_VARIABLE, GROW_VARIABLE
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.staged_store import STAGING_VARIABLE
-from fdbpl.pipeline.students import list_plans, stages
+from fdbpl.pipeline.student_plan import list_plans, stages
 from fdbpl.slurm.chain import Chain, Step
 from fdbpl.slurm.profile import Profile, read_profile
 from fdbpl.slurm.resources import Resources
 
 # A task that ends by one of these, or by one derived from it, was given bad input: no second run mends it.
 FATAL = ("CacheError", "ValueError")
-UNITS = {"teach": "views", "features": "views", "test-features": "images", "train": "steps", "prepare": "images"}
+UNITS = {
+    "prepare": "images",
+    "teach": "views",
+    "features": "views",
+    "test-features": "images",
+    "train": "steps",
+    "test-students": "images",
+}
 STEP_NAMES: tuple[str, ...] = get_args(StepName)
 # Small work beside the tasks: what these ask for where the config does not say otherwise.
 _SMALL: dict[StepName, dict[str, Any]] = {
@@ -36,7 +44,13 @@ def run_chain(config: RunConfig, *, grow: bool = False) -> Chain:
     """
     trains = train_steps(config)
     wanted = ["prepare", "teach", *(["features"] if feature_campaigns(config) else []), "test-features", *trains]
-    return chain_of(config, [*wanted, "report"], grow=grow)
+    return chain_of(config, [*wanted, *evaluation_steps(config)], grow=grow)
+
+
+def evaluation_steps(config: RunConfig) -> list[str]:
+    """The names of the steps from finished students to the table."""
+    slow = any(learner_entry(plan.learner).slow_to_evaluate for plan in list_plans(config))
+    return [*(["test-students"] if slow else []), "report"]
 
 
 def train_steps(config: RunConfig) -> list[str]:
@@ -127,8 +141,9 @@ def _needs(name: str, names: Sequence[str]) -> list[str]:
         return ["prepare"]
     if name == "features":
         return ["teach"]
-    if name == "report":
-        return ["test-features", *(other for other in names if other.startswith("train-"))]
+    if name in ("test-students", "report"):
+        trains = [other for other in names if other.startswith("train-")]
+        return ["test-features", *trains, *(["test-students"] if name == "report" else [])]
     if name.startswith("train-"):
         stage = int(name.removeprefix("train-"))
         return [f"train-{stage - 1}"] if stage > 1 else ["teach", "features"]

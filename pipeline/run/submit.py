@@ -13,8 +13,9 @@ from typing import Any
 from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.config_file import read_config
-from fdbpl.pipeline.data import training_set
+from fdbpl.pipeline.data import check_trainable, training_set
 from fdbpl.pipeline.exclusions import check_excluded, run_data
+from fdbpl.pipeline.kept_list import with_kept_list
 from fdbpl.pipeline.run.find import as_argument, find_chain, name_of
 from fdbpl.pipeline.run.provenance import last_submission, note_submission
 from fdbpl.pipeline.run.state import CONFIG_VARIABLE
@@ -37,7 +38,7 @@ class Submission:
 
     def __init__(self, path: Path, overrides: tuple[str, ...] = (), *, grow: bool = False) -> None:
         self.path, self.grow = path, grow
-        self.config: RunConfig = read_config(path, overrides)
+        self.config: RunConfig = with_kept_list(read_config(path, overrides))
         self.chain: Chain = run_chain(self.config, grow=grow)
 
     @cached_property
@@ -56,8 +57,9 @@ class Submission:
         from fdbpl.pipeline.teach import check_encodings, check_maker
 
         data = run_data(self.config)
+        check_trainable(data)
         for plan in student_plans(self.config):
-            training_set(data, plan.config, plan.seed)
+            training_set(data, plan)
         for model in (self.config.teacher, *self.config.student):
             check_names(model.model, model.pretrained)
         if self.config.store.path.exists():
@@ -196,7 +198,7 @@ def script_of(path: Path, step: str) -> dict[str, Any]:
         ValueError: no such step.
         SlurmError: nothing was submitted, and there is no Slurm here to say what would be.
     """
-    config = read_config(path) if path.is_file() else None
+    config = with_kept_list(read_config(path)) if path.is_file() else None
     chain = find_chain(path) if config is None else run_chain(config)
     names = [one.name for one in chain.steps]
     if step not in names:

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.evaluation_features import write_test_features
+from fdbpl.pipeline.evaluation.features import write_test_features
+from fdbpl.pipeline.evaluation.student_tests import write_student_tests
 from fdbpl.pipeline.exclusions import excluded_line, run_data
 from fdbpl.pipeline.features import feature_block
 from fdbpl.pipeline.run.provenance import provenance
@@ -62,6 +63,12 @@ def train(folder: Path, task_id: str) -> dict[str, Any]:
 def test_features(folder: Path, task_id: str) -> dict[str, Any]:
     """Task id: the key of a model whose test images are to be encoded."""
     return {"images": write_test_features(_config(), task_id, report_progress), "device": _device()}
+
+
+def test_students(folder: Path, task_id: str) -> dict[str, Any]:
+    """Task id: a student whose tests run an encoder for each image."""
+    config = _config()
+    return {"images": write_student_tests(config, plan_by_id(config, task_id), report_progress), "device": _device()}
 
 
 def report(folder: Path, task_id: str) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from fdbpl.cache_layout.errors import DamagedFile
 from fdbpl.cache_layout.seal import seal
 from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.evaluation_record import missing_features, test_models
+from fdbpl.pipeline.evaluation.record import missing_features, test_passes, untested_students
 from fdbpl.pipeline.labels_manifest import CAMPAIGN
 from fdbpl.pipeline.run.results import is_current
 from fdbpl.pipeline.run.state import Pass, RunState
+from fdbpl.pipeline.student_plan import list_plans, stages
 from fdbpl.pipeline.student_record import finished_records
-from fdbpl.pipeline.students import list_plans, stages
 from fdbpl.slurm.chain import Todo
 
 # Joins a campaign and a block in one task id; neither holds the character.
@@ -72,9 +72,15 @@ def finish_features(folder: Path, environment: Mapping[str, str], step: str) -> 
 
 def test_features(folder: Path, environment: Mapping[str, str], step: str) -> Todo:
     """The test images' features under each model."""
-    run = RunState(environment)
-    missing = tuple(missing_features(run.config, run.data))
-    return Todo(total=len(test_models(run.config)), missing=missing, is_finished=not missing)
+    config = RunState(environment).config
+    missing = tuple(missing_features(config))
+    return Todo(total=len(test_passes(config)), missing=missing, is_finished=not missing)
+
+
+def test_students(folder: Path, environment: Mapping[str, str], step: str) -> Todo:
+    """What those students reach whose tests run an encoder for each image."""
+    missing, total = untested_students(RunState(environment).config)
+    return Todo(total=total, missing=tuple(missing), is_finished=not missing)
 
 
 def train(folder: Path, environment: Mapping[str, str], step: str) -> Todo:

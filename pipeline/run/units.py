@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from fdbpl.cache_layout.encodings import label_arrays
 from fdbpl.pipeline.clip.backbone import embedding_width
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import training_set
+from fdbpl.pipeline.data import load_data, training_set
+from fdbpl.pipeline.evaluation.protocol import tests_of
+from fdbpl.pipeline.evaluation.record import test_passes
 from fdbpl.pipeline.feature_names import feature_campaigns
 from fdbpl.pipeline.run.state import RunState
 from fdbpl.pipeline.run.todo import SEPARATOR
@@ -37,7 +39,11 @@ def units_left(run: RunState, step: str, missing: Sequence[str]) -> tuple[int, i
         num_bytes = sum(views * 2 * embedding_width(tables[name].model) for name, views in views_of.items() if views)
         return sum(views_of.values()), num_bytes
     if step == "test-features":
-        return len(missing) * len(run.data.test), 0
+        passes = test_passes(config)
+        return sum(len(passes[key].load_data().test) for key in missing), 0
+    if step == "test-students":
+        images = sum(test.num_images(load_data(test.data)) for test in tests_of(config)) if missing else 0
+        return len(missing) * images, 0
     if step.startswith("train-"):
         return sum(_steps(run, student) for student in missing), 0
     return 0, 0
@@ -57,5 +63,5 @@ def _views(run: RunState, blocks: Sequence[str]) -> int:
 
 def _steps(run: RunState, student: str) -> int:
     plan = plan_by_id(run.config, student)
-    images = len(training_set(run.data, plan.config, plan.seed))
+    images = len(training_set(run.data, plan))
     return plan.config.epochs * steps_per_epoch(images, plan.config.batch_size)

@@ -20,18 +20,19 @@ from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.exclusions import excluded_line, run_data
 from fdbpl.pipeline.feature_names import feature_campaigns
 from fdbpl.pipeline.features import begin_features
+from fdbpl.pipeline.kept_list import with_kept_list
 from fdbpl.pipeline.labels_manifest import CAMPAIGN
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.bars import StepBars
 from fdbpl.pipeline.run.errors import StageFailed
 from fdbpl.pipeline.run.results import read_results
-from fdbpl.pipeline.run.steps import chain_of, train_steps
+from fdbpl.pipeline.run.steps import chain_of, evaluation_steps, train_steps
 from fdbpl.pipeline.run.todo import SEPARATOR
 from fdbpl.pipeline.run_folder import RunFolder
+from fdbpl.pipeline.student_plan import StudentPlan
 from fdbpl.pipeline.student_record import finished_records
-from fdbpl.pipeline.student_run import check_serves, open_run_store
-from fdbpl.pipeline.students import StudentPlan, student_plans
-from fdbpl.pipeline.supervision import stored_labels
+from fdbpl.pipeline.student_store import check_serves, open_run_store
+from fdbpl.pipeline.students import student_plans
 from fdbpl.pipeline.teach import check_fits, prepare_store
 from fdbpl.slurm.backend import Backend, make_backend
 from fdbpl.slurm.chain import Todo
@@ -45,7 +46,7 @@ class Workflow:
     """
 
     def __init__(self, config: RunConfig, ui: Ui, *, command: str) -> None:
-        self.config, self.ui, self.command = config, ui, command
+        self.config, self.ui, self.command = with_kept_list(config), ui, command
         self.folder = RunFolder(config.folder)
         self._stack = ExitStack()
 
@@ -121,21 +122,20 @@ class Workflow:
 
     def evaluate(self) -> dict[str, Any]:
         """Accuracies of hand-written prompts and of all finished students; writes results.json and report.md."""
-        self._run(["test-features", "report"])
+        self._run(["test-features", *evaluation_steps(self.config)])
         results = read_results(self.config)
         return {**results, "results": str(self.folder.results_file), "report": str(self.folder.report_file)}
 
     def _check_students(self, plans: Sequence[StudentPlan], data: DataSet) -> None:
         """Refuse before any task is started what each of them would refuse; the store is opened once for all."""
-        sets = {plan.id: training_set(data, plan.config, plan.seed) for plan in plans}
+        for plan in plans:
+            training_set(data, plan)
         served = [plan for plan in plans if plan.needs_store]
         if not served:
             return
         with open_run_store(self.config) as reader:
             for plan in served:
                 check_serves(reader, self.config, plan, data)
-                if plan.supervision == "cached":
-                    stored_labels(reader, sets[plan.id].class_names)
 
     def _run(self, names: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
         """Run steps to the end, with a bar each.

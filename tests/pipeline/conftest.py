@@ -21,7 +21,7 @@ from fdbpl.pipeline.datasets.world import WorldSpec, make_world
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.workflow import Workflow
 
-# `bad_files` is within reach of the tests.
+# `bad_files` and `small_clips` are within reach of the tests.
 sys.path.insert(0, str(Path(__file__).parent))
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fdbpl.pipeline.clip.backbone import check_names, load_backbone, weights_digest
-from fdbpl.pipeline.clip.zero_shot import accuracy, harmonic_mean, text_classifier
+from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import ModelConfig, Precision
 
 
@@ -71,13 +71,19 @@ def test_a_classifier_is_the_unit_mean_over_templates(shared: Path) -> None:
         text_classifier(student, ["red circle"], [])
 
 
-def test_accuracy_and_harmonic_mean_by_hand() -> None:
-    features = torch.eye(3)
-    assert accuracy(features, torch.eye(3)[:2], torch.tensor([0, 1, 1])) == pytest.approx(200 / 3)
-    assert harmonic_mean(60.0, 40.0) == pytest.approx(48.0)
-    assert harmonic_mean(0.0, 0.0) == 0.0
-    with pytest.raises(ValueError, match="no image"):
-        accuracy(features[:0], torch.eye(3), torch.tensor([]))
+def test_long_lists_of_texts_are_encoded_in_parts(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    student = load_backbone(
+        ModelConfig(model="fdbpl-tiny-student", pretrained=str(shared / "models" / "student.safetensors"))
+    )
+    texts = [f"a photo of {word}." for word in ("a dog", "a red circle", "no", "two", "it")]
+    expected = student.encode_texts(texts)
+    sizes: list[int] = []
+    hook = student.module.transformer.register_forward_pre_hook(lambda _tower, inputs: sizes.append(len(inputs[0])))
+    monkeypatch.setattr("fdbpl.pipeline.clip.backbone._TEXTS_AT_ONCE", 2)
+    torch.testing.assert_close(student.encode_texts(texts), expected, rtol=0, atol=1e-6)
+    hook.remove()
+    assert sizes == [2, 2, 1]
+    assert student.encode_texts([]).shape == (0, 64)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

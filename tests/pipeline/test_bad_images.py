@@ -16,7 +16,7 @@ from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig, StudentConfig
 from fdbpl.pipeline.data import training_set
 from fdbpl.pipeline.datasets.data_set import DataSet, Split
-from fdbpl.pipeline.evaluation_features import write_test_features
+from fdbpl.pipeline.evaluation.features import write_test_features
 from fdbpl.pipeline.exclusions import run_data
 from fdbpl.pipeline.loading.decoder import UnreadableImages
 from fdbpl.pipeline.progress import Ui
@@ -24,6 +24,7 @@ from fdbpl.pipeline.run.errors import StageFailed
 from fdbpl.pipeline.run.workflow import Workflow
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.store_info import store_info
+from fdbpl.pipeline.student_plan import StudentPlan
 from fdbpl.pipeline.teach import prepare_store
 from fdbpl.pipeline.weights import model_key
 
@@ -228,8 +229,10 @@ SIX = DataSet(
 )
 
 
-def student(**changes: Any) -> StudentConfig:
-    return StudentConfig(model="m", pretrained="p", classes="all", **changes)
+def student(shots: int, seed: int = 1) -> StudentPlan:
+    table = StudentConfig(model="m", pretrained="p", classes="all", shots=(shots,))
+    choices = {"learner": "coop", "objective": "kdpl", "supervision": "cached"}
+    return StudentPlan(config=table, shots=shots, seed=seed, **choices)
 
 
 def test_few_shot_images_are_drawn_from_what_is_left() -> None:
@@ -239,8 +242,8 @@ def test_few_shot_images_are_drawn_from_what_is_left() -> None:
     assert SIX.without({"unknown"}) is SIX
     by_hand = DataSet(**{**vars(SIX), "train": left.train})
     for seed in range(5):
-        drawn = training_set(left, student(shots=2), seed)
-        assert np.array_equal(drawn.image_ids_M, training_set(by_hand, student(shots=2), seed).image_ids_M)
+        drawn = training_set(left, student(shots=2, seed=seed))
+        assert np.array_equal(drawn.image_ids_M, training_set(by_hand, student(shots=2, seed=seed)).image_ids_M)
         assert sorted(drawn.image_ids_M.tolist()) == [0, 1, 2, 3]
 
 
@@ -248,11 +251,11 @@ def test_a_class_with_too_few_images_left_is_told_of() -> None:
     with pytest.raises(
         ValueError, match=r"1 classes have fewer: class 1 has 1 \(2 images that cannot be read are exclud"
     ):
-        training_set(SIX.without({"d", "e"}), student(shots=2), 1)
+        training_set(SIX.without({"d", "e"}), student(shots=2, seed=1))
     for shots in (0, 2):
         with pytest.raises(
             ValueError, match=r"1 classes without a training image: class 0 has 0 \(3 images that cannot"
         ):
-            training_set(SIX.without({"a", "b", "c"}), student(shots=shots), 1)
+            training_set(SIX.without({"a", "b", "c"}), student(shots=shots, seed=1))
     with pytest.raises(ValueError, match=r"class 0 has 3, class 1 has 3$"):
-        training_set(SIX, student(shots=4), 1)
+        training_set(SIX, student(shots=4, seed=1))

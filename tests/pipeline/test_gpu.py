@@ -10,9 +10,9 @@ import torch
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import load_data
+from fdbpl.pipeline.ingredients import gather
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.workflow import Workflow
-from fdbpl.pipeline.student_run import gather
 from fdbpl.pipeline.students import student_plans
 from fdbpl.pipeline.views import views_of
 

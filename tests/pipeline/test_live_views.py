@@ -11,10 +11,10 @@ import torch
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import load_data
-from fdbpl.pipeline.student_run import gather
+from fdbpl.pipeline.ingredients import gather
 from fdbpl.pipeline.students import student_plans
 from fdbpl.pipeline.train import TrainingLog, train
-from fdbpl.pipeline.views import LiveFeatures, views_of
+from fdbpl.pipeline.views import ViewSource, views_of
 from fdbpl.pipeline.windows import Pixels
 
 
@@ -37,16 +37,16 @@ def test_cutting_ahead_trains_the_same_student(
     supervision: str, train_live: Callable[[str], TrainingLog], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[str] = []
-    bring = LiveFeatures.bring
+    bring = ViewSource.bring
 
-    def told(self: LiveFeatures, *batch: np.ndarray) -> Any:
+    def told(self: ViewSource, *batch: np.ndarray) -> Any:
         threads.append(threading.current_thread().name)
         return bring(self, *batch)
 
-    monkeypatch.setattr(LiveFeatures, "bring", told)
+    monkeypatch.setattr(ViewSource, "bring", told)
     ahead = train_live(supervision)
     assert len(threads) == ahead.steps and all(name.startswith("fdbpl-ahead") for name in threads)
-    monkeypatch.setattr(LiveFeatures, "ahead", 0)
+    monkeypatch.setattr(ViewSource, "ahead", 0)
     assert train_live(supervision).epochs == ahead.epochs
     assert threads[ahead.steps :] == [threading.main_thread().name] * ahead.steps
 

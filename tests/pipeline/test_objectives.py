@@ -1,24 +1,25 @@
 import math
+from typing import Any
 
 import pytest
 import torch
 
 from fdbpl.pipeline.objectives.catalog import make_objective
-from fdbpl.pipeline.values import Prediction, Targets
+from fdbpl.pipeline.values import LossTerms, Prediction, Targets
 
 
 def prediction(*, dual: bool = True) -> Prediction:
     """Two examples of two classes, small enough to follow by hand."""
-    features = torch.eye(2)
     return Prediction(
         logits_BC=torch.tensor([[2.0, 0.0], [0.0, 1.0]]),
-        image_features_BD=features,
+        logit_scale=1.0,
         text_features_CD=torch.tensor([[1.0, 0.0], [0.0, 1.0]]),
         negative_logits_BC=torch.tensor([[0.0, 1.0], [3.0, 0.0]]) if dual else None,
         negative_text_features_CD=torch.tensor([[0.0, 1.0], [1.0, 0.0]]) if dual else None,
     )
 
 
+FORMS = ("corrected", "as_published")
 TEACHER = torch.tensor([[math.log(0.9), math.log(0.1)], [0.0, 0.0]])
 TARGETS = Targets(labels_B=torch.tensor([0, 1]), teacher_logits_BC=TEACHER)
 
@@ -66,21 +67,22 @@ def test_fdbpl_parts_the_prompts_and_ranks_their_differences() -> None:
     certain = Targets(labels_B=torch.tensor([0, 1]), teacher_logits_BC=torch.tensor([[99.0, 0.0], [0.0, 99.0]]))
     aligned = Prediction(
         logits_BC=torch.tensor([[3.0, 4.0], [1.0, 0.0]]),
-        image_features_BD=torch.eye(2),
-        text_features_CD=torch.tensor([[0.3, 0.1], [0.2, 0.4]]),
+        logit_scale=10.0,
+        text_features_CD=torch.tensor([[0.3, 0.4], [0.1, 0.0]]),
         negative_logits_BC=torch.tensor([[4.0, 3.0], [1.0, 1.0]]),
-        negative_text_features_CD=torch.tensor([[0.1, 0.2], [0.3, 0.1]]),
+        negative_text_features_CD=torch.tensor([[0.4, 0.3], [0.1, 0.1]]),
     )
     terms = make_objective("fdbpl", {"separation": 0.5, "ranking": 2.0, "margin": 0.9})(aligned, certain)
     assert terms.values["separation"].tolist() == pytest.approx([24 / 25, 2**-0.5], rel=1e-5)
-    # d0 = (.2, -.1), d1 = (-.1, .3): (f0 - f1).(d0 - d1) = .3 + .4 = .7, so the hinge is .9 - .7.
-    assert terms.values["ranking"].item() == pytest.approx(0.2, rel=1e-5)
+    # Projections on both differences: (-.1, .1) of the first, (0, -.1) of the second. The gap between own and other
+    # is (-.1 - .1) + (-.1 - 0) = -.3, so the hinge is .9 + .3.
+    assert terms.values["ranking"].item() == pytest.approx(1.2, rel=1e-5)
     rest = sum(terms.values[name].mean().item() for name in ("agreement", "rejection"))
-    assert terms.total().item() == pytest.approx(rest + 0.5 * (0.96 + 2**-0.5) / 2 + 2.0 * 0.2, rel=1e-5)
+    assert terms.total().item() == pytest.approx(rest + 0.5 * (0.96 + 2**-0.5) / 2 + 2.0 * 1.2, rel=1e-5)
 
 
 def test_fdbpl_without_weights_counts_every_crop() -> None:
-    terms = make_objective("fdbpl", {"weighted": False})(prediction(), TARGETS)
+    terms = make_objective("fdbpl", {"weights": "none"})(prediction(), TARGETS)
     assert terms.values["agreement"][1].item() > 0
     assert terms.values["rejection"].tolist() == [0.0, 0.0]
 
@@ -88,3 +90,69 @@ def test_fdbpl_without_weights_counts_every_crop() -> None:
 def test_negative_option_is_refused() -> None:
     with pytest.raises(ValueError, match="separation"):
         make_objective("fdbpl", {"separation": -1.0})
+
+
+def test_as_published_the_last_term_is_zero_whatever_the_prompts_are() -> None:
+    certain = Targets(labels_B=torch.tensor([0, 1]), teacher_logits_BC=torch.tensor([[99.0, 0.0], [0.0, 99.0]]))
+    corrected, published = (
+        make_objective("fdbpl", {"form": form, "margin": 9.0})(prediction(), certain) for form in FORMS
+    )
+    assert corrected.values["ranking"].item() > 0.1
+    assert published.values["ranking"].item() == pytest.approx(0.0, abs=1e-6)
+    without = corrected.total() - 0.1 * corrected.values["ranking"]
+    assert published.total().item() == pytest.approx(without.item(), abs=1e-6)
+
+
+def test_every_distilling_objective_takes_direction_temperature_and_weights() -> None:
+    q = [math.exp(2) / (math.exp(2) + 1), 1 / (math.exp(2) + 1)]
+    reverse = sum(b * math.log(b / a) for a, b in zip([0.9, 0.1], q, strict=True))
+    w = 1 - entropy(0.9, 0.1) / math.log(2)
+    for name in ("kdpl", "fdbpl", "promptkd"):
+        terms = make_objective(name, {"direction": "reverse", "weights": "informative"})(prediction(), TARGETS)
+        assert terms.values["agreement"][0].item() == pytest.approx(w * reverse, rel=1e-5)
+        warm = make_objective(name, {"direction": "forward", "temperature": 2.0, "weights": "none"})
+        p, s = [3 / 4, 1 / 4], [math.e / (math.e + 1), 1 / (math.e + 1)]
+        forward = sum(a * math.log(a / b) for a, b in zip(p, s, strict=True))
+        assert warm(prediction(), TARGETS).values["agreement"][0].item() == pytest.approx(forward, rel=1e-5)
+
+
+def test_shuffled_weights_are_those_of_other_crops() -> None:
+    plain = make_objective("kdpl", {})(prediction(dual=False), TARGETS).values["agreement"]
+    w = 1 - entropy(0.9, 0.1) / math.log(2)
+    shuffled = make_objective("kdpl", {"weights": "shuffled"})(prediction(dual=False), TARGETS).values["agreement"]
+    assert shuffled.tolist() == pytest.approx([0.0, w * plain[1].item()], abs=1e-6)
+
+
+def test_promptkd_averages_over_classes_and_scales_by_its_weight() -> None:
+    terms = make_objective("promptkd", {"temperature": 2.0, "weight_of_kl": 200.0})(prediction(dual=False), TARGETS)
+    p, s = [3 / 4, 1 / 4], [math.e / (math.e + 1), 1 / (math.e + 1)]
+    first = sum(a * math.log(a / b) for a, b in zip(p, s, strict=True))
+    root = math.exp(0.5)
+    second = sum(0.5 * math.log(0.5 / b) for b in (root / (1 + root), 1 / (1 + root)))
+    assert terms.total().item() == pytest.approx(200 * 4 * (first + second) / (2 * 2), rel=1e-5)
+
+
+def test_pseudo_labels_are_the_teachers_likeliest_classes() -> None:
+    terms = make_objective("pseudo_labels", {})(prediction(dual=False), TARGETS)
+    assert terms.values["cross_entropy"].tolist() == pytest.approx([math.log(1 + math.exp(-2)), math.log(1 + math.e)])
+
+
+def test_importance_counts_examples_and_leaves_terms_over_pairs() -> None:
+    terms = LossTerms(values={"each": torch.tensor([1.0, 3.0]), "pairs": torch.tensor(5.0)}, weights={"pairs": 2.0})
+    assert terms.total().item() == pytest.approx(2.0 + 10.0)
+    assert terms.total(torch.tensor([0.5, 2.0])).item() == pytest.approx(3.25 + 10.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("kdpl", {"temperature": 0.0}, "expected a positive number"),
+        ("kdpl", {"direction": "up"}, "direction"),
+        ("kdpl_ca", {"most_classes": 1}, "expected 2 or more"),
+        ("promptkd", {"weight_of_kl": -1.0}, "weight_of_kl"),
+        ("fdbpl", {"weighted": True}, "unknown key 'weighted'"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_objective(name, options)

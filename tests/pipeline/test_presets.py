@@ -38,9 +38,12 @@ def test_it_is_complete_and_commented(preset: str, tmp_path: Path) -> None:
 def test_the_fields_protocol_has_the_fields_recipe(tmp_path: Path) -> None:
     write_preset(tmp_path / "fdbpl.toml", "base-to-new")
     config = read_config(tmp_path / "fdbpl.toml")
+    data = config.data
+    assert (data.layout, data.images) == ("caltech101", "101_ObjectCategories")
+    assert (data.split, data.template) == ("split_zhou_Caltech101.json", "a photo of a {}.")
     assert (config.teacher.model, config.teacher.pretrained) == ("ViT-H-14-quickgelu", "dfn5b")
     for student in config.student:
-        assert (student.shots, student.seeds, student.classes) == (16, (1, 2, 3), "base")
+        assert (student.shots, student.seeds, student.classes) == ((16,), (1, 2, 3), "base")
         assert (student.epochs, student.batch_size) == (50, 32)
         optim = student.optim
         assert (optim.optimizer, optim.learning_rate, optim.momentum) == ("sgd", 0.002, 0.9)

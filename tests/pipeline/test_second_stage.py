@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,14 +16,15 @@ from torch import Tensor, nn
 from fdbpl.pipeline.checkpoint import prompts_digest, read_prompts, save_prompts, start_from
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import load_data
-from fdbpl.pipeline.evaluate import evaluate
-from fdbpl.pipeline.evaluation_features import write_test_features
-from fdbpl.pipeline.evaluation_record import missing_features
-from fdbpl.pipeline.report import result_rows
+from fdbpl.pipeline.evaluation.evaluate import evaluate
+from fdbpl.pipeline.evaluation.features import write_test_features
+from fdbpl.pipeline.evaluation.record import missing_features
+from fdbpl.pipeline.evaluation.report import result_rows
 from fdbpl.pipeline.run_folder import RunFolder
+from fdbpl.pipeline.student_plan import stages
 from fdbpl.pipeline.student_record import identity_digest, is_finished, student_identity
 from fdbpl.pipeline.student_run import run_student
-from fdbpl.pipeline.students import plan_by_id, stages, student_plans
+from fdbpl.pipeline.students import plan_by_id, student_plans
 
 MakeConfig = Callable[..., RunConfig]
 FIRST, SECOND = "first-coop-kdpl-cached-seed1", "second-coop-kdpl-cached-seed1"
@@ -166,7 +166,7 @@ def test_who_uses_labels_only_depends_on_the_teacher_through_its_source(config_o
 def fixed(**values: Tensor) -> Any:
     """Stands for a learner with these prompts."""
     parameters = {name: nn.Parameter(value.clone()) for name, value in values.items()}
-    return SimpleNamespace(prompts=lambda: parameters)
+    return nn.ParameterDict(parameters)
 
 
 def test_prompts_of_another_shape_or_name_are_refused() -> None:
@@ -175,14 +175,14 @@ def test_prompts_of_another_shape_or_name_are_refused() -> None:
         start_from(learner, {"positive": torch.ones(5, 8)})
     with pytest.raises(ValueError, match="found prompts named visual, expected one of positive"):
         start_from(learner, {"visual": torch.ones(4, 8)})
-    assert not learner.prompts()["positive"].any()
+    assert not learner["positive"].any()
     start_from(learner, {"positive": torch.ones(4, 8), "negative": torch.ones(5, 8)})
-    assert learner.prompts()["positive"].eq(1).all()
+    assert learner["positive"].eq(1).all()
 
 
 def test_it_is_evaluated_like_any_other(config_of: MakeConfig) -> None:
     config = config_of()
-    for key in missing_features(config, load_data(config.data)):
+    for key in missing_features(config):
         write_test_features(config, key, lambda done, total: None)
     run_student(config, plan_by_id(config, FIRST))
     results = evaluate(config)
@@ -204,7 +204,7 @@ def test_who_asks_what_is_finished_needs_no_torch(config_of: MakeConfig) -> None
         "from fdbpl.pipeline.data import load_data\n"
         "from fdbpl.pipeline.run_folder import saved_config\n"
         "from fdbpl.pipeline.student_record import is_finished\n"
-        "from fdbpl.pipeline.students import list_plans, stages\n"
+        "from fdbpl.pipeline.student_plan import list_plans, stages\n"
         f"config = saved_config(Path({str(saved)!r}))\n"
         "data = load_data(config.data)\n"
         "for plan in sum(stages(list_plans(config)), []): print(plan.id, is_finished(config, plan, data))\n"

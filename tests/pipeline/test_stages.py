@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.students import plan_by_id, stages, student_plans
+from fdbpl.pipeline.student_plan import stages
+from fdbpl.pipeline.students import plan_by_id, student_plans
 
 MakeConfig = Callable[..., RunConfig]
 StudentTable = Callable[..., dict[str, Any]]

@@ -15,13 +15,14 @@ from fdbpl.cache_layout.seal import seal
 from fdbpl.cache_layout.soft_labels import NoSuchLabels
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import load_data
+from fdbpl.pipeline.ingredients import gather
 from fdbpl.pipeline.labels_manifest import CAMPAIGN
 from fdbpl.pipeline.loading.decoder import make_decoder
 from fdbpl.pipeline.optim import make_optimizer
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.workflow import Workflow
-from fdbpl.pipeline.student_run import gather
-from fdbpl.pipeline.students import StudentPlan, student_plans
+from fdbpl.pipeline.student_plan import StudentPlan
+from fdbpl.pipeline.students import student_plans
 from fdbpl.pipeline.supervision import OnlineTeacher, StoredTeacher, stored_labels
 from fdbpl.pipeline.teach import image_root, prepare_store, teach_block
 from fdbpl.pipeline.train import Ingredients, step
@@ -54,7 +55,7 @@ def losses(ingredients: Ingredients, plan: StudentPlan) -> list[float]:
     values = []
     for number in range(STEPS):
         positions = order.choice(len(ingredients.training), BATCH, replace=False)
-        seeds = np.full(BATCH, number % ingredients.num_seeds)
+        seeds = np.full(BATCH, number % ingredients.sampler.num_seeds)
         training = ingredients.training
         views = views_of(ingredients.source, training.image_ids_M[positions], seeds, training.labels_M[positions])
         values.append(step(ingredients, optimizer, views)["loss"].item())
@@ -122,7 +123,7 @@ def test_unknown_classes_are_refused(taught: RunConfig, reader: Reader) -> None:
 
 def test_a_subset_out_of_order_reads_its_own_columns(taught: RunConfig, reader: Reader) -> None:
     names = load_data(taught.data).class_names
-    teacher = StoredTeacher(reader, [names[3], names[1]], torch.device("cpu"))
+    teacher = StoredTeacher(stored_labels(reader, [names[3], names[1]]), torch.device("cpu"))
     ids = torch.tensor([2, 9])
     logits = teacher.targets(Views(image_ids_B=ids, seeds_B=torch.tensor([0, 3]), labels_B=ids)).teacher()
     expected = reader.read("teacher/logits", [2, 9], [0, 3])[:, [3, 1]]

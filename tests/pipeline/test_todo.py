@@ -12,10 +12,9 @@ import pytest
 
 from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import load_data
-from fdbpl.pipeline.evaluation_features import write_test_features
-from fdbpl.pipeline.evaluation_record import missing_features
-from fdbpl.pipeline.evaluation_record import test_models as evaluated_models
+from fdbpl.pipeline.evaluation.features import write_test_features
+from fdbpl.pipeline.evaluation.record import has_test_features
+from fdbpl.pipeline.evaluation.record import test_passes as evaluated_models
 from fdbpl.pipeline.feature_names import feature_campaigns
 from fdbpl.pipeline.features import feature_block
 from fdbpl.pipeline.run import todo
@@ -204,9 +203,10 @@ def test_test_features_are_made_anew_for_other_images_or_weights(make_config: Ma
     assert ask("test_features", config) == Todo(total=2, missing=(), is_finished=True)
     bf16 = config.model_copy(update={"teacher": config.teacher.model_copy(update={"precision": "bf16"})})
     assert len(ask("test_features", bf16).missing) == 1
-    data = load_data(config.data)
-    other_images = replace(data, test=data.train)
-    assert missing_features(config, other_images) == [teacher, student]
+    own = evaluated_models(config)[teacher]
+    data = own.load_data()
+    assert has_test_features(own, data)
+    assert not has_test_features(own, replace(data, test=data.train)), "they are of other images"
 
 
 def test_a_report_is_stale_once_a_student_is_trained_anew(make_config: MakeConfig, taught: RunConfig) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from fdbpl.pipeline import train as train_module
 from fdbpl.pipeline.checkpoint import load_state, save_state
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import load_data, training_set
-from fdbpl.pipeline.student_run import gather
+from fdbpl.pipeline.ingredients import gather
 from fdbpl.pipeline.students import student_plans
 from fdbpl.pipeline.train import TrainingLog, train
 
@@ -87,11 +88,12 @@ def test_a_loss_that_is_not_finite_stops_the_student(
 def test_training_sets_are_few_shot_of_the_base_half(taught: RunConfig, student_table: StudentTable) -> None:
     data = load_data(taught.data)
     section = taught.student[0]
-    training = training_set(data, section, seed=3)
+    plan = replace(student_plans(taught)[0], seed=3)
+    training = training_set(data, plan)
     assert len(training) == 16 * 2
     assert sorted(set(training.labels_M.tolist())) == list(range(16))
     assert [data.train.labels[i] for i in training.image_ids_M] == training.labels_M.tolist()
-    everything = training_set(data, section.model_copy(update={"classes": "all", "shots": 0}), seed=3)
+    everything = training_set(data, replace(plan, config=section.model_copy(update={"classes": "all"}), shots=0))
     assert len(everything) == 128
     assert len(everything.class_names) == 32
 

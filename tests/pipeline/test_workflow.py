@@ -17,7 +17,7 @@ from fdbpl.cache_layout.reader import open_reader
 from fdbpl.cache_layout.soft_labels import NoSuchLabels
 from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.evaluation_features import write_test_features
+from fdbpl.pipeline.evaluation.features import write_test_features
 from fdbpl.pipeline.feature_names import feature_array
 from fdbpl.pipeline.loading.decoder import UnreadableImages
 from fdbpl.pipeline.progress import Ui

@@ -14,8 +14,8 @@ from fdbpl.cache_layout.store_diff import diff_stores
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import load_data
 from fdbpl.pipeline.datasets.scan import UnreadableImages
-from fdbpl.pipeline.evaluation_features import read_test_features, write_test_features
-from fdbpl.pipeline.evaluation_record import test_models as models_to_test
+from fdbpl.pipeline.evaluation.features import read_test_features, write_test_features
+from fdbpl.pipeline.evaluation.record import test_passes as passes_of
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.workflow import Workflow
 from fdbpl.pipeline.shards.pack import plan_shards, write_shards
@@ -84,11 +84,10 @@ def test_test_images_are_read_from_shards(make_config: MakeConfig, shards: str) 
     data = load_data(config.data)
     found = []
     for one in (config, on(config, shards)):
-        key, model = next(iter(models_to_test(one).items()))
         one = one.model_copy(update={"folder": one.folder / str(len(found))})
+        key, first = next(iter(passes_of(one).items()))
         assert write_test_features(one, key, lambda done, total: None) == len(data.test)
-        found.append(read_test_features(one, data, model))
-    assert found[0] is not None and found[1] is not None
+        found.append(read_test_features(first, data))
     assert found[0].features_ND.equal(found[1].features_ND) and found[0].images_N.equal(found[1].images_N)
 
 

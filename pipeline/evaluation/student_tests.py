@@ -1,0 +1,93 @@
+"""What a trained student reaches on each test of its run.
+
+Where its image encoder is frozen this is a matrix product for all images. A learner that changes the image encoder, or
+whose texts depend on the image, runs an encoder for each; its tests are a task of their own, and are kept.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fdbpl.cache_layout.reader import open_reader
+from fdbpl.pipeline.checkpoint import load_into, read_prompts
+from fdbpl.pipeline.clip.backbone import load_backbone
+from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.data import training_set
+from fdbpl.pipeline.device import choose_device
+from fdbpl.pipeline.evaluation.record import tests_identity
+from fdbpl.pipeline.evaluation.rejection import rejection, scores
+from fdbpl.pipeline.evaluation.test_sets import TestSet, TestSets
+from fdbpl.pipeline.exclusions import run_data
+from fdbpl.pipeline.ingredients import build_learner
+from fdbpl.pipeline.labels_manifest import CAMPAIGN
+from fdbpl.pipeline.learners.base import Learner
+from fdbpl.pipeline.run_folder import RunFolder
+from fdbpl.pipeline.student_plan import StudentPlan
+from fdbpl.pipeline.values import Prediction
+from fdbpl.pipeline.whole_file import replace_json
+
+OnProgress = Callable[[int, int], None]
+
+
+def write_student_tests(config: RunConfig, plan: StudentPlan, on_progress: OnProgress) -> int:
+    """Test a student and keep what it reaches; the number of images."""
+    sets = TestSets(config, plan.config)
+    learner = trained_learner(config, plan, choose_device(config.loading.device))
+    found = measure(learner, sets, reject=config.evaluate.reject, on_progress=on_progress)
+    identity = tests_identity(config, plan)
+    replace_json(RunFolder(config.folder).student(plan.id).tests_file, {**found, "identity": identity})
+    return sum(int((one.labels_N >= 0).sum()) for one in sets.sets)
+
+
+def trained_learner(config: RunConfig, plan: StudentPlan, device: str) -> Learner:
+    """A finished student's learner, with its prompts, as it is used."""
+    prompts, _ = read_prompts(RunFolder(config.folder).student(plan.id).prompts_file)
+    names = training_set(run_data(config), plan).class_names
+    backbone = load_backbone(plan.config, device)
+    if not config.store.path.exists():
+        learner = build_learner(config, plan, backbone, names, None)
+    else:
+        with open_reader(config.store.path, campaigns=(CAMPAIGN,)) as reader:
+            learner = build_learner(config, plan, backbone, names, reader)
+    load_into(learner, prompts)
+    return learner.eval()
+
+
+@torch.no_grad()
+def measure(learner: Learner, sets: TestSets, *, reject: bool, on_progress: OnProgress | None = None) -> dict[str, Any]:
+    """What a learner reaches: {"accuracy": test -> percent, "rejection": score -> AUROC and FPR95}.
+
+    Args:
+        reject: measure too how well images of none of a test's classes are told from those of one; of the first test,
+            where its data set has other classes.
+        on_progress: called with images done and images in all.
+    """
+    total = sum(int((one.labels_N >= 0).sum()) for one in sets.sets)
+    accuracies: dict[str, float] = {}
+    rejections: dict[str, dict[str, float]] = {}
+    done = 0
+    for number, one in enumerate(sets.sets):
+        own_N = one.labels_N >= 0
+        logits_NC, negative_NC = _logits(learner, one, own_N)
+        predicted_N = torch.full_like(one.labels_N, -1)
+        predicted_N[own_N] = logits_NC.argmax(dim=-1)
+        accuracies[one.test.name] = one.accuracy(predicted_N)
+        done += int(own_N.sum())
+        if on_progress is not None:
+            on_progress(done, total)
+        if reject and number == 0 and not own_N.all():
+            listed = scores(logits_NC, negative_NC)
+            unlisted = scores(*_logits(learner, one, ~own_N))
+            rejections = {name: rejection(listed[name], unlisted[name]) for name in listed}
+    return {"accuracy": accuracies, **({"rejection": rejections} if reject else {})}
+
+
+def _logits(learner: Learner, one: TestSet, chosen_N: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Logits [M, C] of the chosen images among the test's class names, and those of negative prompts, on the CPU."""
+    texts = learner.texts(one.class_names)
+    found: list[Prediction] = [learner.predict(views, texts) for views in one.views(learner, chosen_N)]
+    logits_MC = torch.cat([part.logits_BC.float().cpu() for part in found])
+    negative = [part.negative_logits_BC for part in found if part.negative_logits_BC is not None]
+    return logits_MC, torch.cat([part.float().cpu() for part in negative]) if negative else None
