@@ -9,7 +9,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import cosine_similarity, logsigmoid
 
 from fdbpl.kernels.distillation import class_log_probs, entropy
 
@@ -45,3 +45,28 @@ def separation(positive_logits_BC: Tensor, negative_logits_BC: Tensor) -> Tensor
             f"{tuple(negative_logits_BC.shape)}, expected the same [B, C]"
         )
     return cosine_similarity(positive_logits_BC.to(torch.float32), negative_logits_BC.to(torch.float32), dim=-1)
+
+
+def presence(positive_logits_BC: Tensor, negative_logits_BC: Tensor, present_BC: Tensor) -> Tensor:
+    """How wrongly the prompts of each class, the positive one against the negative one, tell whether the class is there:
+    a binary cross-entropy of a_c = sigmoid(z+_c - z-_c), [B] in nats.
+
+        - sum_c t_c log a_c - mean_c (1 - t_c) log(1 - a_c)
+
+    The class that is there is one, those that are not are many: the mean keeps both sides alike whatever C is.
+
+    Args:
+        positive_logits_BC, negative_logits_BC: scaled logits.
+        present_BC: t, how far each class is there, in [0, 1].
+
+    Raises:
+        ValueError: shapes that differ.
+    """
+    if not positive_logits_BC.shape == negative_logits_BC.shape == present_BC.shape:
+        raise ValueError(
+            f"found positive logits {tuple(positive_logits_BC.shape)}, negative logits "
+            f"{tuple(negative_logits_BC.shape)} and presence {tuple(present_BC.shape)}, expected the same [B, C]"
+        )
+    margins_BC = positive_logits_BC.to(torch.float32) - negative_logits_BC.to(torch.float32)
+    there_B = -(present_BC * logsigmoid(margins_BC)).sum(dim=-1)
+    return there_B - ((1.0 - present_BC) * logsigmoid(-margins_BC)).mean(dim=-1)

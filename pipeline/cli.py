@@ -189,12 +189,14 @@ def main() -> None:
     from fdbpl.pipeline.commands.bench import bench_app
     from fdbpl.pipeline.commands.cache import cache_app
     from fdbpl.pipeline.commands.data import data_app
+    from fdbpl.pipeline.commands.protocol import register as register_protocol
     from fdbpl.pipeline.commands.reproduce import reproduce_app
     from fdbpl.pipeline.commands.run import register
     from fdbpl.pipeline.commands.use import register as register_use
     from fdbpl.pipeline.commands.world import world_app
 
     register(app)
+    register_protocol(app)
     register_use(app)
     app.add_typer(bench_app, name="bench")
     app.add_typer(cache_app, name="cache")

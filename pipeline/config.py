@@ -77,7 +77,7 @@ class ModelConfig(Section):
 class TeacherConfig(ModelConfig):
     """The large CLIP whose soft labels are stored."""
 
-    templates: tuple[str, ...] = Field(("a photo of a {}.",), description="prompts of its text classifier")
+    templates: tuple[str, ...] = Field((), description="prompts of its text classifier; none: the data set's own")
 
 
 class CropConfig(Section):

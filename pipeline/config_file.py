@@ -22,6 +22,11 @@ def read_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
         ValueError: no such file, TOML that does not parse, an unknown key (the valid ones are listed), or a
             value out of its range, all of them named at once; no site profile of that name.
     """
+    return parse_config(read_values(path, overrides), base=path.resolve().parent, where=str(path))
+
+
+def read_values(path: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The plain values of a config file, not looked at yet. Raises ValueError: no such file, no TOML."""
     if not path.is_file():
         raise ValueError(f"found no config file at {path}, expected one: `fdbpl init {path}` writes it")
     try:
@@ -30,7 +35,7 @@ def read_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
         raise ValueError(f"{path} is not valid TOML: {error}") from error
     for override in overrides:
         _set(values, override)
-    return parse_config(values, base=path.resolve().parent, where=str(path))
+    return values
 
 
 def parse_config(values: dict[str, Any], *, base: Path, where: str) -> RunConfig:
@@ -52,7 +57,7 @@ def parse_config(values: dict[str, Any], *, base: Path, where: str) -> RunConfig
             "folder": folder,
             "data": data,
             "store": config.store.model_copy(update={"path": folder / config.store.path}),
-            "teacher": _with_checkpoint(config.teacher, base),
+            "teacher": _with_checkpoint(_asked_by(config.teacher, data), base),
             "student": tuple(_with_files(_with_checkpoint(student, base), base) for student in config.student),
             "evaluate": config.evaluate.model_copy(update={"targets": targets}),
             "cluster": config.cluster.model_copy(update={"profile": _profile_file(config.cluster.profile, base)}),
@@ -62,6 +67,11 @@ def parse_config(values: dict[str, Any], *, base: Path, where: str) -> RunConfig
 
 def _data(data: DataConfig, base: Path) -> DataConfig:
     return with_defaults(data.model_copy(update={"folder": base / data.folder}))
+
+
+def _asked_by(teacher: TeacherConfig, data: DataConfig) -> TeacherConfig:
+    """The teacher with the data set's own prompt, where it has none."""
+    return teacher if teacher.templates else teacher.model_copy(update={"templates": (data.template,)})
 
 
 def _with_checkpoint(section: M, base: Path) -> M:

@@ -46,7 +46,7 @@ def plan(
     from fdbpl.pipeline.run.plan_table import show_plan
     from fdbpl.pipeline.run.submit import Submission
 
-    planned = Submission(config, overrides(set_, cluster, profile), grow=grow).plan(rate or [], measure=measure)
+    planned = Submission.read(config, overrides(set_, cluster, profile), grow=grow).plan(rate or [], measure=measure)
     flags = [part for change in set_ or () for part in ("--set", change)] + (["--grow"] if grow else [])
     for name, value in (("--cluster", cluster), ("--profile", profile)):
         flags += [name, value] if value is not None else []
@@ -67,7 +67,7 @@ def submit(
     from fdbpl.pipeline.run.find import name_of
     from fdbpl.pipeline.run.submit import Submission
 
-    result = Submission(config, overrides(set_, cluster, profile), grow=grow).submit(command=typed())
+    result = Submission.read(config, overrides(set_, cluster, profile), grow=grow).submit(command=typed())
     if watch:
         _status(name_of(config, Path(result["folder"])), watch=True, json_=json_)
     else:

@@ -251,3 +251,19 @@ _ENTRIES = (
 KNOWN = {entry.name: entry for entry in _ENTRIES}
 # What `data.layout` may be.
 LAYOUTS = ("split_json", "class_folders", *KNOWN)
+
+# The eleven data sets of the field, in the order of its tables, and ImageNet's variants.
+ELEVEN = (
+    "imagenet",
+    "caltech101",
+    "oxford_pets",
+    "stanford_cars",
+    "oxford_flowers",
+    "food101",
+    "fgvc_aircraft",
+    "sun397",
+    "dtd",
+    "eurosat",
+    "ucf101",
+)
+VARIANTS = ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")

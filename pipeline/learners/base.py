@@ -78,8 +78,8 @@ class Learner(nn.Module, ABC):
 
     @abstractmethod
     def classifier(self, class_names: Sequence[str]) -> dict[str, Tensor]:
-        """Unit text features [C, D] of any class names under the learned prompts, without gradient: `positive`, and
-        `negative` where it is dual.
+        """Text features [C, D] of any class names under the learned prompts, without gradient: `classifier`, with which
+        images are compared, and the unit vectors `negative` where it is dual.
 
         Raises:
             ValueError: a learner whose text features depend on the image has none.

@@ -30,6 +30,8 @@ class CoOpOptions:
     negative_context: the same of the negative prompts.
     class_specific: a context for each class in place of one for all; such contexts know no other classes.
     class_position: where the name stands: behind the context, in its `middle`, or in `front` of it.
+    subtract: the part of the negative prompt's logits that is taken from the positive one's, in training and in use; 0
+        as published, where the negative prompt plays no part in the answer.
     coupling: how the negative context hangs on the positive one. `separate`: not at all, as published. `offset`: it is
         the positive one plus a learned difference. `token`: it is the positive one and a learned token more.
     """
@@ -42,9 +44,12 @@ class CoOpOptions:
     class_specific: bool = False
     class_position: ClassPosition = "end"
     coupling: Literal["separate", "offset", "token"] = "separate"
+    subtract: float = 0.0
 
     def __post_init__(self) -> None:
         check_positive(self, "num_context")
+        if not self.subtract >= 0:
+            raise ValueError(f"found subtract = {self.subtract}, expected 0 or more")
 
     def build(self, context: LearnerContext) -> "CoOp":
         return CoOp(context, self)
@@ -82,6 +87,7 @@ class CoOp(Learner):
         return TextFeatures(
             positive_CD=self._encode(self.positive, tuple(class_names), chosen_K),
             negative_CD=None if negative is None else self._encode(negative, tuple(class_names), chosen_K),
+            subtract=self.options.subtract,
         )
 
     def predict(self, views: Views, texts: TextFeatures) -> Prediction:

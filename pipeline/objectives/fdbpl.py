@@ -8,6 +8,14 @@
 
 with w = 1 - H(T)/log C. The forms differ in the last term (kernels.ranking): `as_published` has the cascade of the
 published code, which is identically zero whatever the prompts are; `corrected` has the ranking that it was meant to be.
+
+In both the negative prompt plays no part in what the positive one learns or answers. `presence` is a form of our own, in
+which it does: positive and negative prompt of a class decide together whether the class is there at all,
+
+    L = mean w KL + presence * mean BCE(sigmoid(z+ - z-), w T)
+
+so that a crop of which the teacher knows nothing, and any class that is not the image's, speak for the negative prompts.
+It is tried, not recommended: see the study of coupled prompts in the docs.
 """
 
 from dataclasses import dataclass
@@ -29,18 +37,26 @@ class Fdbpl(Distilling):
     name: ClassVar[str] = "fdbpl"
     dual: ClassVar[bool] = True
 
-    form: Literal["corrected", "as_published"] = "corrected"
+    form: Literal["corrected", "as_published", "presence"] = "corrected"
     weights: Weighting = "informative"
     rejection: float = 1.0
     separation: float = 0.001
     ranking: float = 0.1
     margin: float = 0.2
+    presence: float = 1.0
 
     def __call__(self, prediction: Prediction, targets: Targets) -> LossTerms:
         weight_B = self.weight(targets)
         negative_BC = prediction.negative()
+        agreement_B = weight_B * self.agreement(prediction, targets)
+        if self.form == "presence":
+            present_BC = weight_B[:, None] * targets.teacher().float().softmax(dim=-1)
+            presence_B = dual_prompt.presence(prediction.logits_BC, negative_BC, present_BC)
+            return LossTerms(
+                values={"agreement": agreement_B, "presence": presence_B}, weights={"presence": self.presence}
+            )
         values = {
-            "agreement": weight_B * self.agreement(prediction, targets),
+            "agreement": agreement_B,
             "rejection": (1.0 - weight_B) * dual_prompt.rejection(negative_BC),
             "separation": weight_B * dual_prompt.separation(prediction.logits_BC, negative_BC),
             "ranking": self._cascade(prediction, targets, weight_B),

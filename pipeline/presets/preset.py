@@ -14,6 +14,9 @@ from fdbpl.pipeline.options import unknown_key
 
 PRESETS = ("base-to-new", "tiny")
 
+# Keys that hold a list of sections, written as a table each.
+_LISTS = ("student", "targets")
+
 
 def preset_values(name: str) -> dict[str, Any]:
     """What a preset sets. Raises ValueError for an unknown name."""
@@ -41,25 +44,29 @@ def render(config: RunConfig, origin: str) -> str:
         "",
         *_keys(config),
     ]
-    for name in type(config).model_fields:
-        value = getattr(config, name)
-        if isinstance(value, BaseModel):
-            lines += _table(f"[{name}]", name, value)
-        elif name == "student":
-            for student in value:
-                lines += _table("[[student]]", "student", student)
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + _inner_tables("", config)) + "\n"
 
 
 def _table(header: str, path: str, section: BaseModel) -> list[str]:
     summary = " ".join((type(section).__doc__ or "").split())
     lines = ["", *([f"# {summary}"] if summary and "!!!" not in summary else []), header, *_keys(section)]
-    for name in type(section).model_fields:
-        value = getattr(section, name)
+    return lines + _inner_tables(f"{path}.", section)
+
+
+def _inner_tables(prefix: str, section: BaseModel) -> list[str]:
+    """The tables below a section: of its sections, of lists of them, and of free options."""
+    lines = []
+    plain = section.model_dump(mode="json", exclude_none=True)
+    for name, field in type(section).model_fields.items():
+        path, value = f"{prefix}{name}", getattr(section, name)
         if isinstance(value, BaseModel):
-            lines += _table(f"[{path}.{name}]", f"{path}.{name}", value)
+            lines += _table(f"[{path}]", path, value)
         elif isinstance(value, dict):
-            lines += _options(f"{path}.{name}", value, type(section).model_fields[name].description or "")
+            lines += _options(path, plain[name], field.description or "")
+        elif name in _LISTS and not value and field.description:
+            lines += ["", f"# [[{path}]]: {field.description}"]
+        elif name in _LISTS:
+            lines += [line for one in value for line in _table(f"[[{path}]]", path, one)]
     return lines
 
 
@@ -67,7 +74,7 @@ def _keys(section: BaseModel) -> list[str]:
     values = section.model_dump(mode="json")
     lines = []
     for name, field in type(section).model_fields.items():
-        if isinstance(getattr(section, name), (BaseModel, dict)) or name == "student":
+        if isinstance(getattr(section, name), (BaseModel, dict)) or name in _LISTS:
             continue
         lines.append(f"{name} = {json.dumps(values[name])}".ljust(44) + f"  # {field.description}")
     return lines

@@ -40,6 +40,8 @@ def reproduction_chain(
                 finish=f"fdbpl.pipeline.reproduce.todo:{finish}" if finish else "",
                 after=after,
                 resources=Resources(cpus=1, memory_gb=4, minutes=minutes, max_parallel=workers),
+                # Features of one model take seconds: a job makes those of a run.
+                per_job=1 + form.num_students if name == "features" else 1,
                 unit=unit,
             )
             for name, (after, finish, unit, minutes) in _STEPS.items()

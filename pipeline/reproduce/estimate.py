@@ -13,8 +13,8 @@ from fdbpl.slurm.chain import Chain
 # Units a second of one core of a server of 2021 or so.
 RATES = {
     "images drawn": 700.0,
-    "teacher pretraining steps": 4.4,
-    "student pretraining steps": 5.5,
+    "teacher pretraining steps": 4.7,
+    "student pretraining steps": 7.5,
     "teacher views": 1500.0,
     "student views": 1500.0,
     "prompt steps": 80.0,

@@ -103,6 +103,8 @@ def run_config(form: Form, folder: Path, run: Run) -> RunConfig:
             "data": {
                 "name": f"world-{run.split}",
                 "folder": layout.world(run.split),
+                "layout": "split_json",
+                "images": "images",
                 "split": "split_world.json",
                 "template": TEMPLATE,
             },

@@ -36,10 +36,16 @@ class Submission:
         ValueError: a config, students or a site profile that make no sense; all that is told by `read_config`.
     """
 
-    def __init__(self, path: Path, overrides: tuple[str, ...] = (), *, grow: bool = False) -> None:
+    def __init__(self, config: RunConfig, path: Path, *, grow: bool = False) -> None:
+        """`path` is the config's file, which names the run for people."""
         self.path, self.grow = path, grow
-        self.config: RunConfig = with_kept_list(read_config(path, overrides))
+        self.config: RunConfig = with_kept_list(config)
         self.chain: Chain = run_chain(self.config, grow=grow)
+
+    @classmethod
+    def read(cls, path: Path, overrides: tuple[str, ...] = (), *, grow: bool = False) -> "Submission":
+        """That of a config file."""
+        return cls(read_config(path, overrides), path, grow=grow)
 
     @cached_property
     def kind(self) -> tuple[str, str]:
@@ -70,6 +76,11 @@ class Submission:
                 refuse(store, self.config, wanting(store, self.config, data))
         else:
             check_encodings(self.config, data)
+
+    def missing(self) -> dict[str, int]:
+        """How many tasks of each step are missing. Writes nothing."""
+        with _askable(self.chain, self.config) as asked:
+            return {step.name: len(asked.todo(step).missing) for step in asked.steps}
 
     def plan(self, rates: list[str], *, measure: bool) -> dict[str, Any]:
         """What would be done, and what Slurm says to it, as JSON. Starts nothing.

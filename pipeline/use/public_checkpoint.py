@@ -25,10 +25,10 @@ NAMES = {
     "coop": {"ctx": "positive"},
     "cocoop": {
         "ctx": "positive",
-        "meta_net.linear1.weight": "meta_net.0.weight",
-        "meta_net.linear1.bias": "meta_net.0.bias",
-        "meta_net.linear2.weight": "meta_net.2.weight",
-        "meta_net.linear2.bias": "meta_net.2.bias",
+        "meta_net.linear1.weight": "net.0.weight",
+        "meta_net.linear1.bias": "net.0.bias",
+        "meta_net.linear2.weight": "net.2.weight",
+        "meta_net.linear2.bias": "net.2.bias",
     },
 }
 # What follows from the class names.

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fdbpl.kernels.dual_prompt import informative_weight, rejection, separation
+from fdbpl.kernels.dual_prompt import informative_weight, presence, rejection, separation
 
 
 def test_terms_by_hand() -> None:
@@ -66,3 +66,34 @@ def test_one_class_and_unlike_shapes_are_refused() -> None:
         informative_weight(torch.zeros(2, 1))
     with pytest.raises(ValueError, match="positive logits"):
         separation(torch.zeros(2, 3), torch.zeros(2, 4))
+
+
+def test_presence_by_hand() -> None:
+    positive, negative = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    a = [1 / (1 + math.exp(-2)), 1 / (1 + math.exp(1))]
+    expected = -0.8 * math.log(a[0]) - 0.1 * math.log(a[1])
+    expected -= (0.2 * math.log(1 - a[0]) + 0.9 * math.log(1 - a[1])) / 2
+    assert presence(positive, negative, torch.tensor([[0.8, 0.1]])).item() == pytest.approx(expected, rel=1e-6)
+    with pytest.raises(ValueError, match="expected the same"):
+        presence(positive, negative, torch.zeros(1, 3))
+
+
+@settings(max_examples=30, deadline=None)
+@given(num_examples=st.integers(1, 5), num_classes=st.integers(1, 30), seed=st.integers(0, 10_000))
+def test_presence_and_its_gradient_are_those_of_the_formula_in_float64(
+    num_examples: int, num_classes: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    sides = 3 * rng.normal(size=(2, num_examples, num_classes)).astype(np.float32)
+    present = torch.from_numpy(rng.uniform(size=(num_examples, num_classes)))
+    leaves = [torch.from_numpy(side).requires_grad_() for side in sides]
+    exact = [torch.from_numpy(side).double().requires_grad_() for side in sides]
+    a = 1 / (1 + (exact[1] - exact[0]).exp())
+    expected = -(present * a.log()).sum(-1) - ((1 - present) * (1 - a).log()).mean(-1)
+    found = presence(leaves[0], leaves[1], present.float())
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
+    found.sum().backward()
+    expected.sum().backward()
+    for leaf, right in zip(leaves, exact, strict=True):
+        assert leaf.grad is not None and right.grad is not None
+        torch.testing.assert_close(leaf.grad.double(), right.grad, rtol=1e-3, atol=1e-5)

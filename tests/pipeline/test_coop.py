@@ -49,7 +49,7 @@ def test_untrained_it_is_the_zero_shot_classifier_of_its_words(
 ) -> None:
     learner = coop(student, **options)
     expected = text_classifier(student, NAMES, [template])
-    torch.testing.assert_close(learner.classifier(NAMES)["positive"], expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(learner.classifier(NAMES)["classifier"], expected, rtol=1e-5, atol=1e-5)
     batch = views(student)
     assert batch.features_BD is not None
     logits = student.logit_scale * batch.features_BD @ expected.T
@@ -59,7 +59,7 @@ def test_untrained_it_is_the_zero_shot_classifier_of_its_words(
 
 
 def test_it_tells_classes_that_it_was_not_trained_on(student: Backbone) -> None:
-    found = coop(student).classifier(["new thing", "red circle"])["positive"]
+    found = coop(student).classifier(["new thing", "red circle"])["classifier"]
     expected = text_classifier(student, ["new thing", "red circle"], [CoOpOptions().start_template("") or ""])
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     with pytest.raises(ValueError, match="1 classes that were not trained on"):
@@ -67,9 +67,9 @@ def test_it_tells_classes_that_it_was_not_trained_on(student: Backbone) -> None:
 
 
 def test_names_looked_up_for_each_batch_are_embedded_alike(student: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = coop(student).classifier(NAMES)["positive"]
+    kept = coop(student).classifier(NAMES)["classifier"]
     monkeypatch.setattr("fdbpl.pipeline.clip.prompts._MOST_KEPT", 0)
-    assert torch.equal(coop(student).classifier(NAMES)["positive"], kept)
+    assert torch.equal(coop(student).classifier(NAMES)["classifier"], kept)
 
 
 def test_without_words_it_starts_from_random_contexts_of_its_seed(student: Backbone) -> None:
@@ -93,7 +93,7 @@ def test_the_dual_form_has_a_negative_prompt_of_its_own(student: Backbone) -> No
     assert learner.positive.grad is None
     assert learner.negative is not None and learner.negative.grad is not None
     assert set(learner.prompts()) == {"positive", "negative"}
-    assert set(learner.classifier(NAMES)) == {"positive", "negative"}
+    assert set(learner.classifier(NAMES)) == {"classifier", "negative"}
 
 
 @pytest.mark.parametrize(
@@ -145,3 +145,15 @@ def test_prompts_of_another_form_are_refused(student: Backbone, tmp_path: Path) 
     prompts, _ = read_prompts(tmp_path / "p.safetensors")
     with pytest.raises(ValueError, match="another learner wrote them"):
         load_into(coop(student), prompts)
+
+
+def test_the_negative_prompt_may_be_subtracted(student: Backbone) -> None:
+    learner = coop(student, dual=True, subtract=0.5)
+    positive, negative = (text_classifier(student, NAMES, [f"a photo of {word} {{}}."]) for word in ("a", "no"))
+    torch.testing.assert_close(learner.classifier(NAMES)["classifier"], positive - 0.5 * negative, rtol=1e-5, atol=1e-5)
+    batch = views(student)
+    assert batch.features_BD is not None
+    logits = student.logit_scale * batch.features_BD @ (positive - 0.5 * negative).T
+    found = learner(batch)
+    torch.testing.assert_close(found.logits_BC, logits, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.negative(), student.logit_scale * batch.features_BD @ negative.T)

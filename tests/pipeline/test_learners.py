@@ -118,8 +118,8 @@ def test_a_classifier_is_what_predictions_are_made_with(name: str) -> None:
         return
     found, expected = learner.classifier(NAMES), learner(views(learner.backbone))
     assert expected.text_features_CD is not None
-    assert torch.equal(found["positive"], expected.text_features_CD.detach())
-    assert not found["positive"].requires_grad
+    assert torch.equal(found["classifier"], expected.text_features_CD.detach())
+    assert not found["classifier"].requires_grad
     if name in WITH_TEXT:
         assert expected.negative_text_features_CD is not None
         assert torch.equal(found["negative"], expected.negative_text_features_CD.detach())

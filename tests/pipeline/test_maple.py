@@ -41,7 +41,7 @@ def test_visual_tokens_are_linear_maps_of_the_positive_text_tokens() -> None:
         tokens_LVW[layer] = text_MW.detach() @ learner.maps[layer].weight.detach().T + learner.maps[layer].bias.detach()
     image_BD = encode_prompted(backbone, batch.pixels_BCHW, tokens_LVW)
     classifier, found = learner.classifier(NAMES), learner(batch)
-    for logits, text_CD in ((found.logits_BC, classifier["positive"]), (found.negative(), classifier["negative"])):
+    for logits, text_CD in ((found.logits_BC, classifier["classifier"]), (found.negative(), classifier["negative"])):
         torch.testing.assert_close(logits, 14.0 * image_BD @ text_CD.T, rtol=0, atol=1e-4)
 
 

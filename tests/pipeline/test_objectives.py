@@ -156,3 +156,15 @@ def test_importance_counts_examples_and_leaves_terms_over_pairs() -> None:
 def test_options_that_make_no_sense_are_refused(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_objective(name, options)
+
+
+def test_in_the_form_presence_both_prompts_decide_together() -> None:
+    """A crop of weight 0 speaks for the negative prompts of all classes, and has no other term."""
+    terms = make_objective("fdbpl", {"form": "presence", "presence": 3.0})(prediction(), TARGETS)
+    assert set(terms.values) == {"agreement", "presence"}
+    assert terms.values["agreement"][1].item() == pytest.approx(0.0, abs=1e-6)
+    # Margins of the second crop: -3 and 1.
+    rejected = (math.log(1 + math.exp(-3)) + math.log(1 + math.e)) / 2
+    assert terms.values["presence"][1].item() == pytest.approx(rejected, rel=1e-5)
+    whole = terms.values["agreement"].mean() + 3.0 * terms.values["presence"].mean()
+    assert terms.total().item() == pytest.approx(whole.item(), rel=1e-6)

@@ -56,8 +56,8 @@ def test_in_training_it_normalises_by_the_batch_and_later_by_what_it_has_seen() 
 
 def test_its_classifier_is_the_teachers() -> None:
     found = student().classifier(["something new", "dog"])
-    assert found["positive"].shape == (2, TEACHER_WIDTH)
-    assert torch.equal(found["positive"], teacher_texts(["something new", "dog"]))
+    assert found["classifier"].shape == (2, TEACHER_WIDTH)
+    assert torch.equal(found["classifier"], teacher_texts(["something new", "dog"]))
 
 
 def test_one_view_alone_cannot_be_trained_on() -> None:

@@ -46,7 +46,7 @@ def test_its_own_terms_hold_it_near_the_frozen_model() -> None:
     assert batch.pixels_BCHW is not None and batch.features_BD is not None
     found = learner(batch)
     image_BD = encode_prompted(backbone, batch.pixels_BCHW, learner.visual)
-    text_CD = learner.classifier(NAMES)["positive"]
+    text_CD = learner.classifier(NAMES)["classifier"]
     frozen_CD = text_classifier(backbone, NAMES, imagenet_templates(60))
     frozen, prompted = batch.features_BD @ frozen_CD.T, image_BD @ text_CD.T
     torch.testing.assert_close(found.logits_BC, 14.0 * prompted, rtol=0, atol=1e-5)

@@ -38,7 +38,7 @@ def plan(write_config: Any, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """The plan of a small run that is not there yet, with rates and changes of the config."""
 
     def plan(*rates: str, measure: bool = False, **changes: Any) -> dict[str, Any]:
-        return Submission(write_config(**changes)).plan(list(rates), measure=measure)
+        return Submission.read(write_config(**changes)).plan(list(rates), measure=measure)
 
     return plan
 
@@ -215,8 +215,8 @@ def test_a_plan_of_what_a_run_would_add(plan: Any, write_config: Any, taught: Ru
     shutil.copytree(taught.store.path, tmp_path / "run" / "store.zarr")
     path = write_config(crops={"seeds": 6})
     with pytest.raises(ValueError, match="holds less than the config asks for"):
-        Submission(path).plan([], measure=False)
-    steps = by_step(Submission(path, grow=True).plan([], measure=False))
+        Submission.read(path).plan([], measure=False)
+    steps = by_step(Submission.read(path, grow=True).plan([], measure=False))
     assert (steps["prepare"]["missing"], steps["teach"]["missing"], steps["teach"]["units"]) == (1, 3, 128 * 2)
     assert (steps["features"]["missing"], steps["features"]["units"]) == (3, 128 * 2)
     assert [entry.name for entry in (tmp_path / "run").iterdir()] == ["store.zarr"]

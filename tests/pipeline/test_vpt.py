@@ -36,7 +36,7 @@ def test_its_tokens_are_in_the_image_encoder() -> None:
         assert learner.visual.shape == (depth, 8, WIDTH)
         assert 0.015 < float(learner.visual.detach().std()) < 0.025
         image_BD = encode_prompted(backbone, batch.pixels_BCHW, learner.visual)
-        expected = 14.0 * image_BD @ learner.classifier(NAMES)["positive"].T
+        expected = 14.0 * image_BD @ learner.classifier(NAMES)["classifier"].T
         torch.testing.assert_close(learner(batch).logits_BC, expected, rtol=0, atol=1e-5)
 
 

@@ -94,7 +94,7 @@ def test_a_run_on_class_folders_by_commands(tmp_path: Path, call: Run, write_con
     planned = json.loads(call("plan", "run.toml", "--json").stdout)
     assert planned["steps"][0]["units"] == 128, "4 of the 6 images of each of 32 classes"
     (kept,) = (tmp_path / "run" / "data").iterdir()
-    config = Submission(path).config
+    config = Submission.read(path).config
     assert (config.data.layout, config.data.split) == ("split_json", str(kept))
     store = prepare_store(config)
     blocks = store.missing_blocks("teacher")

@@ -33,8 +33,8 @@ def test_seconds_of_a_task_follow_from_the_rates(monkeypatch: pytest.MonkeyPatch
 def test_the_quick_form_takes_no_more_than_20_minutes_on_two_cores(tmp_path: Path) -> None:
     plan = plan_reproduction(QUICK, tmp_path, reproduction_chain(QUICK, tmp_path), 2)
     assert [step["step"] for step in plan["steps"]] == ["worlds", "models", "labels", "features", "train", "table"]
-    assert [step["missing"] for step in plan["steps"]] == [2, 7, 4, 28, 24, 1]
-    assert plan["trainings"] == 4 * 6 * 3 * 3
+    assert [step["missing"] for step in plan["steps"]] == [2, 6, 4, 24, 20, 1]
+    assert plan["trainings"] == 4 * 5 * 3 * 3
     assert 300 < plan["seconds"] < 1200
     assert not list(tmp_path.iterdir())
 
@@ -42,5 +42,5 @@ def test_the_quick_form_takes_no_more_than_20_minutes_on_two_cores(tmp_path: Pat
 def test_the_full_form_takes_hours(tmp_path: Path) -> None:
     full = FORMS["full"]
     plan = plan_reproduction(full, tmp_path, reproduction_chain(full, tmp_path), 2)
-    assert plan["trainings"] == 8 * 6 * 3 * 3 * 5
+    assert plan["trainings"] == 8 * 8 * 3 * 3 * 5
     assert 3600 < plan["seconds"] < 12 * 3600
