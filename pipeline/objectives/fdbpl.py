@@ -9,8 +9,8 @@
 with w = 1 - H(T)/log C. The forms differ in the last term (kernels.ranking): `as_published` has the cascade of the
 published code, which is identically zero whatever the prompts are; `corrected` the ranking that it was meant to be.
 
-In both the negative prompt plays no part in what the positive one learns or answers. In `presence`, a form of our own, it
-does: positive and negative prompt of a class decide together whether the class is there at all,
+In both the negative prompt plays no part in what the positive one learns or answers. In `presence`, a form of our own,
+it does: positive and negative prompt of a class decide together whether the class is there at all,
 
     L = mean w KL + presence * mean BCE(sigmoid(z+ - z-), w T)
 
