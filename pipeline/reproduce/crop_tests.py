@@ -5,9 +5,7 @@ The crops are those of the run's policy, two of each base image, under seeds tha
 of them are kept in the run's folder. Letters: V crops, D embedding, C classes.
 """
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,13 +23,11 @@ from fdbpl.pipeline.device import decoder_name
 from fdbpl.pipeline.evaluation.rejection import rejection, scores
 from fdbpl.pipeline.learners.base import Learner
 from fdbpl.pipeline.loading.decoder import kept_decoder
-from fdbpl.pipeline.run_folder import RunFolder
+from fdbpl.pipeline.reproduce.crop_record import SEEDS, crop_file, crop_identity, has_crop_features
 from fdbpl.pipeline.teach import image_root
 from fdbpl.pipeline.values import Views
-from fdbpl.pipeline.weights import model_key, weights_source
 from fdbpl.pipeline.whole_file import replace_file
 
-SEEDS = (100_000, 100_001)
 _BATCH = 256
 
 
@@ -41,19 +37,6 @@ class CropFeatures:
 
     features_VD: Tensor
     shows_V: Tensor
-
-
-def crop_file(config: RunConfig, model: ModelConfig) -> Path:
-    return RunFolder(config.folder).test_features(f"{model_key(model)}@crops")
-
-
-def has_crop_features(config: RunConfig, model: ModelConfig) -> bool:
-    """Whether they are there, and were made as they would be now."""
-    path = crop_file(config, model)
-    if not path.exists():
-        return False
-    with safe_open(path, framework="np") as file:
-        return bool((file.metadata() or {}).get("fdbpl") == _identity(config, model))
 
 
 def write_crop_features(config: RunConfig, model: ModelConfig) -> int:
@@ -80,7 +63,7 @@ def write_crop_features(config: RunConfig, model: ModelConfig) -> int:
         pixels = decoder.windows(files, np.arange(len(files)), boxes_V4[part], flips_V[part], backbone.image_size)
         parts.append(backbone.encode_pixels(pixels).cpu())
     content = save(
-        {"features": torch.cat(parts), "shows": torch.tensor(shows)}, metadata={"fdbpl": _identity(config, model)}
+        {"features": torch.cat(parts), "shows": torch.tensor(shows)}, metadata={"fdbpl": crop_identity(config, model)}
     )
     replace_file(crop_file(config, model), content)
     return len(views)
@@ -105,15 +88,3 @@ def crop_rejection(learner: Learner, crops: CropFeatures) -> dict[str, dict[str,
     found = scores(prediction.logits_BC, prediction.negative_logits_BC)
     shows_V = crops.shows_V.numpy()
     return {name: rejection(values[shows_V], values[~shows_V]) for name, values in found.items()}
-
-
-def _identity(config: RunConfig, model: ModelConfig) -> str:
-    facts = {
-        "model": model.model,
-        "source": weights_source(model.pretrained),
-        "images": load_data(config.data).test.digest,
-        "crops": config.crops.model_dump(mode="json", exclude={"seeds"}),
-        "seeds": SEEDS,
-        "decoder": decoder_name(config),
-    }
-    return json.dumps(facts, sort_keys=True)
