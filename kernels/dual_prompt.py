@@ -48,8 +48,8 @@ def separation(positive_logits_BC: Tensor, negative_logits_BC: Tensor) -> Tensor
 
 
 def presence(positive_logits_BC: Tensor, negative_logits_BC: Tensor, present_BC: Tensor) -> Tensor:
-    """How wrongly the prompts of each class, the positive one against the negative one, tell whether the class is there:
-    a binary cross-entropy of a_c = sigmoid(z+_c - z-_c), [B] in nats.
+    """How wrongly the prompts of each class, positive against negative, tell whether the class is there: a binary
+    cross-entropy of a_c = sigmoid(z+_c - z-_c), [B] in nats.
 
         - sum_c t_c log a_c - mean_c (1 - t_c) log(1 - a_c)
 

@@ -1,5 +1,6 @@
 """What the docs show of configs and site profiles is accepted by the code."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -9,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 from fdbpl.pipeline.clip.tiny import unpack_tiny_checkpoints
-from fdbpl.pipeline.config import ClusterConfig, DataConfig
+from fdbpl.pipeline.config import ClusterConfig, DataConfig, EvaluateConfig
 from fdbpl.pipeline.data_defaults import with_defaults
 from fdbpl.pipeline.datasets.catalog import KNOWN
 from fdbpl.pipeline.datasets.world import WorldSpec, make_world
@@ -112,3 +113,27 @@ def test_the_commands_of_datasets_md_run(tmp_path: Path) -> None:
             check=False,
         )
         assert (answer.returncode, answer.stderr) == (code, "")
+
+
+def test_the_targets_of_protocols_md_are_valid() -> None:
+    (block,) = re.findall(r"```toml\n(.*?)```", (DOCS / "protocols.md").read_text(), flags=re.DOTALL)
+    evaluate = EvaluateConfig.model_validate(tomllib.loads(block)["evaluate"])
+    assert [target.name for target in evaluate.targets] == ["dtd"]
+
+
+def test_the_commands_of_protocols_md_and_prompts_md_have_these_options() -> None:
+    """Each is parsed; what they ask for is tried by the tests of protocols and of prompts."""
+    texts = [(DOCS / name).read_text() for name in ("protocols.md", "prompts.md")]
+    lines = [line for text in texts for line in text.splitlines() if line.startswith("$ fdbpl ")]
+    assert len(lines) == 6
+    for line in lines:
+        _, command, *arguments = shlex.split(line[2:])
+        asked = {argument for argument in arguments if argument.startswith("--")}
+        answer = subprocess.run(
+            [sys.executable, "-m", "fdbpl.pipeline.cli", command, "--help"],
+            env={**os.environ, "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert answer.returncode == 0 and not {option for option in asked if option not in answer.stdout}

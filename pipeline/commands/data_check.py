@@ -34,9 +34,9 @@ def run_check(target: str, folder: Path | None) -> dict[str, Any]:
                 f"found no config file {target}, expected one, or a name and a folder (`fdbpl data known` lists names)"
             )
         config = read_config(Path(target))
-        checks = [check_data(config.data)]
-        findings = [] if checks[0].findings else _subset_findings(config)
-        return _to_json(checks, {0: findings})
+        checks = [check_data(data) for data in (config.data, *config.evaluate.targets)]
+        is_read = checks[0].counts["classes"].found is not None
+        return _to_json(checks, {0: _subset_findings(config) if is_read else []})
     if target == "all":
         checks = [check_data(DataConfig(name=name, folder=folder / known.folder)) for name, known in KNOWN.items()]
         return _to_json(checks, {})

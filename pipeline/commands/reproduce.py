@@ -23,6 +23,9 @@ def mini(
     tiny: Annotated[
         bool, typer.Option("--tiny", help="a minute: tries the machinery, its numbers mean nothing")
     ] = False,
+    study: Annotated[
+        str, typer.Option(help="what is compared: comparison, ablation (of FDBPL's terms), coupled, coupled-again")
+    ] = "comparison",
     folder: Annotated[
         Path | None, typer.Option(help="where everything is kept (default: reproduction/, then the form's name)")
     ] = None,
@@ -42,12 +45,12 @@ def mini(
     """CoOp, KDPL and FDBPL on the generated world, over freshly pretrained students. Run it again: it goes on."""
     from fdbpl.pipeline.commands.run import show_submitted
     from fdbpl.pipeline.progress import Ui
-    from fdbpl.pipeline.reproduce.form import FORMS
+    from fdbpl.pipeline.reproduce.form import form_by
     from fdbpl.pipeline.reproduce.mini import Reproduction
 
     if full and tiny:
         raise ValueError("found --full and --tiny, expected one of them, or none for the form of 20 minutes")
-    form = FORMS["full" if full else "tiny" if tiny else "quick"]
+    form = form_by("full" if full else "tiny" if tiny else "quick", study)
     whole = Reproduction(
         form,
         folder or Path("reproduction") / form.name,

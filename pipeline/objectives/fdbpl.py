@@ -7,15 +7,15 @@
         + ranking * cascade                       the classes' differences positive - negative part
 
 with w = 1 - H(T)/log C. The forms differ in the last term (kernels.ranking): `as_published` has the cascade of the
-published code, which is identically zero whatever the prompts are; `corrected` has the ranking that it was meant to be.
+published code, which is identically zero whatever the prompts are; `corrected` the ranking that it was meant to be.
 
-In both the negative prompt plays no part in what the positive one learns or answers. `presence` is a form of our own, in
-which it does: positive and negative prompt of a class decide together whether the class is there at all,
+In both the negative prompt plays no part in what the positive one learns or answers. In `presence`, a form of our own,
+it does: positive and negative prompt of a class decide together whether the class is there at all,
 
     L = mean w KL + presence * mean BCE(sigmoid(z+ - z-), w T)
 
-so that a crop of which the teacher knows nothing, and any class that is not the image's, speak for the negative prompts.
-It is tried, not recommended: see the study of coupled prompts in the docs.
+so that a crop of which the teacher knows nothing, and any class that is not the image's, speak for negative prompts. It
+is tried, not recommended.
 """
 
 from dataclasses import dataclass

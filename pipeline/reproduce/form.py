@@ -9,7 +9,7 @@ from typing import Any
 
 from fdbpl.pipeline.clip.world_recipes import RECIPES, ClipRecipe
 from fdbpl.pipeline.datasets.world import WorldSpec
-from fdbpl.pipeline.reproduce.rows import COMPARISON, Row
+from fdbpl.pipeline.reproduce.rows import ABLATION, COMPARISON, COUPLED, Row
 
 # Shares of the image's area that the crops of training have. Of small ones many show nothing of the main object.
 CROPS: Mapping[str, tuple[float, float]] = {"ordinary": (0.08, 1.0), "small": (0.06, 0.3)}
@@ -25,13 +25,14 @@ class Form:
     Attributes:
         name, about: for people.
         splits, crops, teachers: a run for each combination; names in `SPLITS`, `CROPS` and `TEACHERS`.
-        num_students: freshly pretrained students, with the pretraining seeds 1, 2, …
+        first_student, num_students: freshly pretrained students, with the pretraining seeds from the first on.
         student_recipe: of their pretraining.
         rows, shots, few_shot_seeds: a training for each combination, of each student in each run.
         steps, batch_size, learning_rate: of a training; Adam, with a cosine.
         crop_seeds: stored crops of an image.
         train_per_class, test_per_class: images of the worlds.
         world_seed: another than the demo's, whose images were looked at while the models were made.
+        rejects: whether it is measured too how images of no listed class, and crops without the object, are rejected.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Form:
     splits: tuple[str, ...] = ("latin", "grid")
     crops: tuple[str, ...] = ("ordinary", "small")
     teachers: tuple[str, ...] = ("strong",)
+    first_student: int = 1
     num_students: int = 5
     student_recipe: ClipRecipe = RECIPES["student"]
     rows: tuple[Row, ...] = field(default=COMPARISON)
@@ -51,10 +53,11 @@ class Form:
     train_per_class: int = 12
     test_per_class: int = 100
     world_seed: int = 7
+    rejects: bool = False
 
     @property
     def students(self) -> tuple[str, ...]:
-        return tuple(f"student{seed}" for seed in range(1, self.num_students + 1))
+        return tuple(f"student{self.first_student + number}" for number in range(self.num_students))
 
     def world(self, split: str) -> WorldSpec:
         """The data set of a split, of negatives: what the words 'a photo of a' mislead about."""
@@ -79,29 +82,51 @@ class Form:
         }
 
 
+_SIZES = (
+    Form(name="quick", about="20 minutes on two cores"),
+    Form(
+        name="full",
+        about="hours: a second teacher, 1, 4 and 16 shots, five few-shot seeds",
+        teachers=("strong", "middling"),
+        num_students=8,
+        shots=(1, 4, 16),
+        few_shot_seeds=(1, 2, 3, 4, 5),
+        train_per_class=24,
+    ),
+    Form(
+        name="tiny",
+        about="a minute: tries the machinery, its numbers mean nothing",
+        num_students=2,
+        student_recipe=replace(RECIPES["student"], num_images=256, steps=12, batch_size=32, warmup_steps=4),
+        few_shot_seeds=(1, 2),
+        steps=4,
+        crop_seeds=2,
+        train_per_class=4,
+        test_per_class=2,
+    ),
+)
+
+# What is compared: rows, and students and worlds of their own where the question is a new one.
+STUDIES: Mapping[str, Mapping[str, Any]] = {
+    "comparison": {},
+    "ablation": {"rows": ABLATION},
+    "coupled": {"rows": COUPLED, "first_student": 201, "world_seed": 8, "rejects": True},
+    "coupled-again": {"rows": COUPLED, "first_student": 301, "world_seed": 9, "rejects": True},
+}
 FORMS = {
     form.name: form
-    for form in (
-        Form(name="quick", about="20 minutes on two cores"),
-        Form(
-            name="full",
-            about="hours: a second teacher, 1, 4 and 16 shots, five few-shot seeds",
-            teachers=("strong", "middling"),
-            num_students=8,
-            shots=(1, 4, 16),
-            few_shot_seeds=(1, 2, 3, 4, 5),
-            train_per_class=24,
-        ),
-        Form(
-            name="tiny",
-            about="a minute: tries the machinery, its numbers mean nothing",
-            num_students=2,
-            student_recipe=replace(RECIPES["student"], num_images=256, steps=12, batch_size=32, warmup_steps=4),
-            few_shot_seeds=(1, 2),
-            steps=4,
-            crop_seeds=2,
-            train_per_class=4,
-            test_per_class=2,
-        ),
-    )
+    for size in _SIZES
+    for study, changes in STUDIES.items()
+    for form in [replace(size, name=size.name if study == "comparison" else f"{size.name}-{study}", **changes)]
 }
+
+
+def form_by(size: str, study: str) -> Form:
+    """The form of that size for a study.
+
+    Raises:
+        ValueError: another study.
+    """
+    if study not in STUDIES:
+        raise ValueError(f"found the study {study}, expected one of {', '.join(STUDIES)}")
+    return FORMS[size if study == "comparison" else f"{size}-{study}"]

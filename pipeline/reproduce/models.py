@@ -45,5 +45,5 @@ def make_model(form: Form, folder: Path, name: str, on_progress: Callable[[int, 
 def _training(form: Form, name: str) -> tuple[ClipRecipe | None, str, int]:
     """Recipe (None: ships with the package), role and seed."""
     if name in form.students:
-        return form.student_recipe, "student", 1 + form.students.index(name)
+        return form.student_recipe, "student", int(name.removeprefix("student"))
     return TEACHERS[name], "teacher", TEACHER_SEED

@@ -46,6 +46,8 @@ def page_lines(results: dict[str, Any]) -> list[str]:
         "",
         *(f"- {line}" for line in sentences(results)),
         "",
+        *_pooled_lines(results),
+        *_rejection_lines(results),
         "## What showed in earlier studies",
         "",
         *_replicated(results),
@@ -83,7 +85,8 @@ def clear_words(row: dict[str, Any], label: str, reference: str) -> str:
 def _introduction(results: dict[str, Any]) -> list[str]:
     form = results["form"]
     crops = " and ".join(f"{name} ({low:g} to {high:g} of the area)" for name, (low, high) in form["crops"].items())
-    flag = "" if form["name"] == "quick" else f" --{form['name']}"
+    size, _, study = form["name"].partition("-")
+    flag = ("" if size == "quick" else f" --{size}") + (f" --study {study}" if study else "")
     return [
         f"Made by `fdbpl reproduce mini{flag}`: {len(form['students'])} students, each pretrained anew (seeds 1 to "
         f"{len(form['students'])}), learn 4 context tokens from the words 'a photo of a', which mislead on these "
@@ -127,6 +130,50 @@ def sentences(results: dict[str, Any]) -> list[str]:
         for row in results["summary"]
         if row["row"] != results["reference"]
     ]
+
+
+def _pooled_lines(results: dict[str, Any]) -> list[str]:
+    """Each method over all settings, paired by student."""
+    labels = _labels(results)
+    titles = {"hm": "HM", "unlisted": "AUROC, unlisted images", "no_object": "AUROC, crops without the object"}
+    shown = [what for what in titles if any(one["what"] == what for one in results["pooled"])]
+    rows = []
+    for row in dict.fromkeys(one["row"] for one in results["pooled"]):
+        cells = [
+            _difference(one) for what in shown for one in results["pooled"] if (one["row"], one["what"]) == (row, what)
+        ]
+        rows.append((labels[row], *cells))
+    about = f"Each student's mean difference to {labels[results['reference']]} over all settings, ± its standard error."
+    return ["## Over all settings", "", about, "", *_table(("method", *(titles[what] for what in shown)), rows), ""]
+
+
+def _rejection_lines(results: dict[str, Any]) -> list[str]:
+    """What is rejected in each setting; nothing where that is not measured."""
+    if not results["rejections"]:
+        return []
+    labels = _labels(results)
+    lines = [
+        "## Rejection",
+        "",
+        "AUROC in percent, by the score named: images of the new classes among the base names (unlisted), and random "
+        "crops of test images without the main object, each told from the others.",
+        "",
+    ]
+    for key in dict.fromkeys(_setting(row) for row in results["rejections"]):
+        rows = [
+            (
+                labels[one["row"]],
+                one["rejects"].replace("_", " "),
+                one["score"].replace("_", " "),
+                f"{one['auroc']:.1f} ± {_number(one['sd'])}",
+                "" if one["row"] == results["reference"] else _difference(one),
+            )
+            for one in results["rejections"]
+            if _setting(one) == key
+        ]
+        head = ("method", "rejects", "by", "AUROC", f"less {labels[results['reference']]}'s")
+        lines += [f"**{_setting_words(key)}**", "", *_table(head, rows), ""]
+    return lines
 
 
 def _replicated(results: dict[str, Any]) -> list[str]:

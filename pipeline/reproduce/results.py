@@ -5,6 +5,9 @@ Keys, all accuracies in percent and all differences in points:
                 over them, `paired_difference` the student's HM less what it reaches by the reference method, and
                 `standard_error` that of the mean difference over all students of the setting
     summary     one entry a method and setting: means over students, and the paired difference with its standard error
+    rejections  where it is measured: how well images of no listed class (`unlisted`) and crops without the object
+                (`no_object`) are told from the others, AUROC by each method's own score, with paired differences
+    pooled      for each method: HM and rejections less the reference's, the mean over all settings of each student
     zero_shot   hand-written prompts: each teacher by the right words, each student by them and by those it starts from
     regions     what the teacher's weight knows of what a crop shows, for each run
     replicated  what earlier studies saw repeatedly, and whether it shows here
@@ -17,14 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from fdbpl.cache_layout.manifest import canonical_json, digest_of
+from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.reproduce.form import Form
 from fdbpl.pipeline.reproduce.replicated import replicated
 from fdbpl.pipeline.reproduce.rows import REFERENCE
 from fdbpl.pipeline.reproduce.runs import Layout, Run, TableName, all_runs, run_config
-from fdbpl.pipeline.reproduce.scores import Paired, Score, Setting, Trained, paired, sample_sd, scores_of
+from fdbpl.pipeline.reproduce.scores import Paired, Score, Setting, Trained, paired, pooled, sample_sd, scores_of
 from fdbpl.pipeline.run.results import is_current as run_is_current
 from fdbpl.pipeline.run.results import read_results as read_run_results
 from fdbpl.pipeline.run.results import write_results as write_run_results
+from fdbpl.pipeline.student_plan import list_plans
 from fdbpl.pipeline.versions import code_revision, installed
 from fdbpl.pipeline.weights import model_key
 from fdbpl.pipeline.whole_file import replace_json
@@ -62,13 +67,15 @@ def write_results(form: Form, folder: Path) -> dict[str, Any]:
         found[run] = read_run_results(config) if run_is_current(config) else write_run_results(config)
         told = region_weights(config.store.path, config.data.folder / "scenes.json")
         regions.append({"split": run.split, "crops": run.crops, "teacher": run.teacher, **told})
-    scores = scores_of(one for run, results in found.items() for one in trained_of(run, results))
+    scores = scores_of(one for run, results in found.items() for one in trained_of(form, folder, run, results))
     summary = summaries(form, scores)
     results = {
         "form": form.to_json(),
         "reference": REFERENCE,
         "results": student_rows(form, scores),
         "summary": summary,
+        "rejections": list(_rejections(form, scores)),
+        "pooled": list(_pooled(form, scores)),
         "zero_shot": list(_zero_shot(form, folder, found)),
         "regions": regions,
         "replicated": replicated(summary, regions),
@@ -84,11 +91,17 @@ def write_results(form: Form, folder: Path) -> dict[str, Any]:
     return results
 
 
-def trained_of(run: Run, results: dict[str, Any]) -> list[Trained]:
-    """What a run's results.json says of each training."""
+def trained_of(form: Form, folder: Path, run: Run, results: dict[str, Any]) -> list[Trained]:
+    """What a run's results.json says of each training, and what it rejects, where the form measures that."""
+    scores = {row.name: row.score for row in form.rows}
+    crops = _crop_rejections(run_config(form, folder, run)) if form.rejects else {}
     trained = []
     for one in results["students"]:
         name = TableName.of_id(one["id"])
+        score = scores[name.row]
+        rejects = {}
+        if form.rejects:
+            rejects = {"unlisted": one["rejection"][score]["auroc"], "no_object": crops[one["id"]][score]["auroc"]}
         trained.append(
             Trained(
                 setting=Setting(split=run.split, crops=run.crops, teacher=run.teacher, shots=name.shots),
@@ -96,9 +109,22 @@ def trained_of(run: Run, results: dict[str, Any]) -> list[Trained]:
                 student=int(name.student.removeprefix("student")),
                 seed=one["seed"],
                 **{key: one[key] for key in ("base", "new", "hm")},
+                rejects=rejects,
             )
         )
     return trained
+
+
+def _crop_rejections(config: RunConfig) -> dict[str, dict[str, dict[str, float]]]:
+    """Student -> score -> AUROC and FPR95, for crops that show the object against those that do not."""
+    from fdbpl.pipeline.evaluation.student_tests import trained_learner
+    from fdbpl.pipeline.reproduce.crop_tests import crop_rejection, read_crop_features
+
+    kept = {model_key(table): read_crop_features(config, table) for table in config.student}
+    return {
+        plan.id: crop_rejection(trained_learner(config, plan, "cpu"), kept[model_key(plan.config)])
+        for plan in list_plans(config)
+    }
 
 
 def student_rows(form: Form, scores: list[Score]) -> list[dict[str, Any]]:
@@ -128,7 +154,6 @@ def summaries(form: Form, scores: list[Score]) -> list[dict[str, Any]]:
         rows.append(
             {
                 **_named(form, setting, row),
-                "num_students": len(own),
                 **{key: _rounded(statistics.fmean(getattr(one, key) for one in own)) for key in ("base", "new", "hm")},
                 "sd": _rounded(sample_sd([one.hm for one in own])),
                 **_difference(difference),
@@ -137,10 +162,36 @@ def summaries(form: Form, scores: list[Score]) -> list[dict[str, Any]]:
     return rows
 
 
+def _rejections(form: Form, scores: list[Score]) -> Iterator[dict[str, Any]]:
+    """`rejections`: an entry a setting, method and what is rejected."""
+    for setting, row in dict.fromkeys((one.setting, one.row) for one in scores):
+        own = [one for one in scores if (one.setting, one.row) == (setting, row)]
+        for what in own[0].rejects:
+            yield {
+                **_named(form, setting, row),
+                "rejects": what,
+                "score": next(one.score for one in form.rows if one.name == row),
+                "auroc": _rounded(statistics.fmean(one.rejects[what] for one in own)),
+                "sd": _rounded(sample_sd([one.rejects[what] for one in own])),
+                **_difference(paired(scores, setting, row, REFERENCE, what)),
+            }
+
+
+def _pooled(form: Form, scores: list[Score]) -> Iterator[dict[str, Any]]:
+    """`pooled`: an entry a method and number."""
+    if not scores:
+        return
+    for row in form.rows:
+        if row.name != REFERENCE:
+            for what in ("hm", *scores[0].rejects):
+                yield {"row": row.name, "what": what, **_difference(pooled(scores, row.name, REFERENCE, what))}
+
+
 def _difference(found: Paired) -> dict[str, Any]:
     return {
         "paired_difference": _rounded(found.mean),
         "standard_error": _rounded(found.standard_error),
+        "num_students": len(found.differences),
         "students_above": sum(value > 0 for value in found.differences.values()),
         "is_clear": found.is_clear,
     }

@@ -19,11 +19,13 @@ class Row:
         name: letters, digits and '_'; names its students' tables.
         label: for people.
         table: keys of its `[[student]]` table.
+        score: by which score of `evaluation.rejection` it rejects, where that is measured.
     """
 
     name: str
     label: str
     table: Mapping[str, Any]
+    score: str = "max_probability"
 
     def __post_init__(self) -> None:
         if not self.name.replace("_", "").isalnum():
@@ -42,4 +44,40 @@ COMPARISON = (
     Row(name="coop", label="CoOp", table={"objective": "cross_entropy", "supervision": "hard"}),
     Row(name="kdpl", label="KDPL", table={"objective": "kdpl"}),
     Row(name="fdbpl", label="FDBPL", table={"objective": "fdbpl"}),
+)
+
+
+def _kdpl(name: str, label: str, **options: Any) -> Row:
+    return Row(name=name, label=label, table={"objective": "kdpl", "objective_options": {"kdpl": options}})
+
+
+def _fdbpl(name: str, label: str, *, score: str = "max_probability", learner: Any = None, **options: Any) -> Row:
+    table = {"objective": "fdbpl", "objective_options": {"fdbpl": options}}
+    table |= {"learner_options": {"coop": learner}} if learner else {}
+    return Row(name=name, label=label, score=score, table=table)
+
+
+# Each term of FDBPL taken out or set otherwise, and what of it KDPL can have.
+ABLATION = (
+    *COMPARISON,
+    _fdbpl("published", "FDBPL as published", form="as_published"),
+    _fdbpl("no_weights", "FDBPL without weights", weights="none"),
+    _fdbpl("shuffled", "FDBPL, shuffled weights", weights="shuffled"),
+    _kdpl("weighted", "FDBPL without negative prompts", weights="informative"),
+    _fdbpl("no_rejection", "FDBPL without rejection", rejection=0.0),
+    _fdbpl("no_separation", "FDBPL without separation", separation=0.0),
+    _fdbpl("no_ranking", "FDBPL without ranking", ranking=0.0),
+    _kdpl("forward", "KDPL, KL(T||S) alone", direction="forward"),
+    _kdpl("warm", "KDPL at temperature 2", temperature=2.0),
+    Row(name="pseudo", label="CE on the teacher's argmax", table={"objective": "pseudo_labels"}),
+)
+# Forms in which the negative prompt plays a part in what the positive one learns, or in the answer.
+COUPLED = (
+    Row(name="kdpl", label="KDPL", table={"objective": "kdpl"}),
+    _fdbpl("fdbpl", "FDBPL", score="both"),
+    _fdbpl("offset", "shared context and offset", score="both", learner={"coupling": "offset"}),
+    _fdbpl("ranking", "ranking x 100", score="both", ranking=10.0),
+    _fdbpl("subtract", "half of it subtracted", score="both", learner={"subtract": 0.5}),
+    _fdbpl("presence", "presence", score="both", form="presence"),
+    _fdbpl("presence_offset", "presence, with offset", score="both", form="presence", learner={"coupling": "offset"}),
 )

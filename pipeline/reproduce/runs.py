@@ -123,6 +123,7 @@ def run_config(form: Form, folder: Path, run: Run) -> RunConfig:
             "loading": {"device": "cpu"},
             "student": list(_student_tables(form, layout)),
             "cluster": {"kind": "local"},
+            "evaluate": {"reject": form.rejects},
         }
     )
 

@@ -6,8 +6,8 @@ however many few-shot seeds one student has, it is one student.
 """
 
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import sqrt
 
 
@@ -32,12 +32,13 @@ class Trained:
     base: float
     new: float
     hm: float
+    rejects: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """Means over few-shot seeds; hm is that of the mean base and new accuracy, sd the sample standard deviation of
-    the trainings' own hm (None of one)."""
+    """Means over few-shot seeds, of what it rejects by name too; hm is that of the mean base and new accuracy, sd the
+    sample standard deviation of the trainings' own hm (None of one)."""
 
     setting: Setting
     row: str
@@ -47,11 +48,16 @@ class Score:
     new: float
     hm: float
     sd: float | None
+    rejects: Mapping[str, float] = field(default_factory=dict)
+
+    def value(self, key: str) -> float:
+        """hm, or one of what it rejects."""
+        return self.hm if key == "hm" else self.rejects[key]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Paired:
-    """A method's hm less that of the reference, for each pretrained student.
+    """A method's value less that of the reference, for each pretrained student.
 
     Attributes:
         differences: student -> difference in points.
@@ -88,10 +94,11 @@ def _score(group: Sequence[Trained]) -> Score:
         new=new,
         hm=statistics.harmonic_mean([base, new]),
         sd=sample_sd([one.hm for one in group]),
+        rejects={key: statistics.fmean(one.rejects[key] for one in group) for key in group[0].rejects},
     )
 
 
-def paired(scores: Iterable[Score], setting: Setting, row: str, reference: str) -> Paired:
+def paired(scores: Iterable[Score], setting: Setting, row: str, reference: str, key: str = "hm") -> Paired:
     """A method against the reference in one setting, over the students that have both.
 
     Raises:
@@ -100,11 +107,33 @@ def paired(scores: Iterable[Score], setting: Setting, row: str, reference: str) 
     by_row: dict[str, dict[int, float]] = {row: {}, reference: {}}
     for score in scores:
         if score.setting == setting and score.row in by_row:
-            by_row[score.row][score.student] = score.hm
+            by_row[score.row][score.student] = score.value(key)
     own, other = by_row[row], by_row[reference]
     differences = {student: own[student] - other[student] for student in own if student in other}
     if not differences:
         raise ValueError(f"{setting}: found no student of both {row} and {reference}, expected one or more")
+    return _spread_over_students(differences)
+
+
+def pooled(scores: Iterable[Score], row: str, reference: str, key: str = "hm") -> Paired:
+    """A method against the reference over all settings: each student's mean difference over the settings.
+
+    Raises:
+        ValueError: no student has both.
+    """
+    scores = list(scores)
+    settings = dict.fromkeys(score.setting for score in scores if score.row == row)
+    found = [paired(scores, setting, row, reference, key).differences for setting in settings]
+    students = dict.fromkeys(student for differences in found for student in differences)
+    return _spread_over_students(
+        {
+            student: statistics.fmean(differences[student] for differences in found if student in differences)
+            for student in students
+        }
+    )
+
+
+def _spread_over_students(differences: dict[int, float]) -> Paired:
     sd = sample_sd(list(differences.values()))
     return Paired(
         differences=differences,

@@ -13,6 +13,7 @@ from fdbpl.pipeline.exclusions import run_data
 from fdbpl.pipeline.feature_names import campaign_of, feature_campaigns
 from fdbpl.pipeline.grid import new_grid
 from fdbpl.pipeline.labels_manifest import CAMPAIGN
+from fdbpl.pipeline.reproduce.crop_record import has_crop_features
 from fdbpl.pipeline.reproduce.form import FORMS, Form
 from fdbpl.pipeline.reproduce.models import is_model_made, model_names
 from fdbpl.pipeline.reproduce.runs import Layout, Run, TableName, all_runs, run_config
@@ -87,6 +88,8 @@ class RunState:
             return False
         student = self.table_of(model)
         if student is not None and self._pass(campaign_of(student)).missing:
+            return False
+        if student is not None and self.whole.form.rejects and not has_crop_features(self.config, student):
             return False
         return has_test_features(test_passes(self.config)[model_key(student or self.config.teacher)], self._data)
 

@@ -16,6 +16,7 @@ from fdbpl.pipeline.feature_names import campaign_of
 from fdbpl.pipeline.features import feature_block
 from fdbpl.pipeline.labels_manifest import CAMPAIGN
 from fdbpl.pipeline.presets.preset import render
+from fdbpl.pipeline.reproduce.crop_tests import write_crop_features
 from fdbpl.pipeline.reproduce.form import Form
 from fdbpl.pipeline.reproduce.models import make_model
 from fdbpl.pipeline.reproduce.results import write_results
@@ -70,6 +71,8 @@ def features(folder: Path, task_id: str) -> dict[str, Any]:
         for block in blocks:
             report.add(feature_block(config, campaign, block.id, report))
     write_test_features(config, model_key(student or config.teacher), lambda done, total: None)
+    if student is not None and _form().rejects:
+        write_crop_features(config, student)
     return {"views": report.done}
 
 

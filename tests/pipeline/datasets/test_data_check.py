@@ -175,7 +175,25 @@ def test_the_data_set_of_a_config_is_checked_with_its_subsets(
     answer = call("data", "check", "run.toml", "--json")
     assert answer.returncode == 1
     findings = json.loads(answer.stdout)["data_sets"][0]["findings"]
-    assert {finding["part"] for finding in findings} == {"train", "val", "test", "test, base", "test, new"}
+    parts = {finding["part"] for finding in findings}
+    assert parts == {"train", "val", "test", "test, base", "test, new", "few-shot subset"}
+    (trees / "eurosat" / "2750").rename(trees / "eurosat" / ".2750")
+    try:
+        findings = json.loads(call("data", "check", "run.toml", "--json").stdout)["data_sets"][0]["findings"]
+    finally:
+        (trees / "eurosat" / ".2750").rename(trees / "eurosat" / "2750")
+    assert [finding["part"] for finding in findings] == ["image folder"]
+
+
+def test_the_targets_of_a_config_are_checked_too(
+    trees: Path, tmp_path: Path, call: Run, read_section: Callable[..., Any]
+) -> None:
+    read_section('name = "eurosat"', f'folder = "{trees / "eurosat"}"')
+    target = f'[evaluate]\n[[evaluate.targets]]\nname = "imagenet_r"\nfolder = "{tmp_path}"\n'
+    (tmp_path / "run.toml").write_text((tmp_path / "run.toml").read_text() + "\n" + target)
+    first, second = json.loads(call("data", "check", "run.toml", "--json").stdout)["data_sets"]
+    assert (first["name"], second["name"]) == ("eurosat", "imagenet_r")
+    assert [finding["part"] for finding in second["findings"]] == ["image folder", "class names"]
 
 
 def test_a_subset_that_does_not_fit_is_found(tmp_path: Path, call: Run, read_section: Callable[..., Any]) -> None:

@@ -34,6 +34,8 @@ def results() -> dict[str, Any]:
         "reference": "kdpl",
         "results": student_rows(FORM, SCORES),
         "summary": summary,
+        "rejections": [],
+        "pooled": [],
         "zero_shot": [
             {"split": "grid", "role": "teacher", "model": "strong", "template": "a negative of a {}.", **accuracies},
             {"split": "grid", "role": "student", "model": "student1", "template": "a negative of a {}.", **accuracies},

@@ -1,8 +1,10 @@
 """The statistics by hand: means over few-shot seeds, differences paired by student, spread over students."""
 
+from dataclasses import replace
+
 import pytest
 
-from fdbpl.pipeline.reproduce.scores import Score, Setting, Trained, paired, sample_sd, scores_of
+from fdbpl.pipeline.reproduce.scores import Score, Setting, Trained, paired, pooled, sample_sd, scores_of
 
 SMALL = Setting(split="grid", crops="small", teacher="strong", shots=4)
 ORDINARY = Setting(split="grid", crops="ordinary", teacher="strong", shots=4)
@@ -91,3 +93,24 @@ def test_only_students_that_have_both_are_paired() -> None:
     assert paired(scores, SMALL, "fdbpl", "kdpl").differences == {2: 1.0}
     with pytest.raises(ValueError, match="found no student of both coop and kdpl"):
         paired(scores, SMALL, "coop", "kdpl")
+
+
+def test_over_all_settings_each_student_counts_once() -> None:
+    scores = [
+        *(score("kdpl", student, 50.0, setting) for student in (1, 2) for setting in (SMALL, ORDINARY)),
+        score("fdbpl", 1, 52.0),
+        score("fdbpl", 1, 56.0, ORDINARY),
+        score("fdbpl", 2, 51.0),
+        score("fdbpl", 2, 51.0, ORDINARY),
+    ]
+    found = pooled(scores, "fdbpl", "kdpl")
+    assert found.differences == {1: 4.0, 2: 1.0}
+    assert (found.mean, found.standard_error) == (2.5, pytest.approx(1.5))
+
+
+def test_what_is_rejected_is_averaged_and_paired_like_accuracy() -> None:
+    several = [replace(trained("kdpl", 1, seed, 60.0, 40.0), rejects={"unlisted": 70.0 + seed}) for seed in (1, 3)]
+    (one,) = scores_of(several)
+    assert one.rejects == {"unlisted": 72.0}
+    other = replace(one, row="fdbpl", rejects={"unlisted": 75.0})
+    assert paired([one, other], SMALL, "fdbpl", "kdpl", "unlisted").differences == {1: 3.0}
