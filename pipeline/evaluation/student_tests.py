@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.pipeline.checkpoint import load_into, read_prompts
+from fdbpl.pipeline.class_lists import Names
 from fdbpl.pipeline.clip.backbone import load_backbone
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import training_set
@@ -44,7 +45,8 @@ def write_student_tests(config: RunConfig, plan: StudentPlan, on_progress: OnPro
 def trained_learner(config: RunConfig, plan: StudentPlan, device: str) -> Learner:
     """A finished student's learner, with its prompts, as it is used."""
     prompts, _ = read_prompts(RunFolder(config.folder).student(plan.id).prompts_file)
-    names = training_set(run_data(config), plan).class_names
+    class_names = training_set(run_data(config), plan).class_names
+    names = Names(class_names=class_names, templates=config.teacher.templates)
     backbone = load_backbone(plan.config, device)
     if not config.store.path.exists():
         learner = build_learner(config, plan, backbone, names, None)
