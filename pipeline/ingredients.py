@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fdbpl.cache_layout.class_list import ClassList
 from fdbpl.cache_layout.reader import Reader
 from fdbpl.kernels.dual_prompt import informative_weight
 from fdbpl.pipeline.class_lists import Names, vocabulary
@@ -56,7 +57,8 @@ def gather(config: RunConfig, plan: StudentPlan, data: DataSet, reader: Reader |
     # Whose names the teacher is asked about, and by which prompts.
     asked = Names(class_names=training.class_names, templates=config.teacher.templates)
     asked = vocabulary(plan.config) if plan.config.vocabulary else asked
-    learner = build_learner(config, plan, backbone, asked.class_names, reader)
+    known = reader.class_list(CLASS_LIST) if reader is not None else None
+    learner = build_learner(config, plan, backbone, asked.class_names, known)
     stored = (reader, feature_array(plan.config)) if reader is not None and plan.stores_features else None
     return Ingredients(
         learner=learner,
@@ -77,12 +79,13 @@ def gather(config: RunConfig, plan: StudentPlan, data: DataSet, reader: Reader |
 
 
 def build_learner(
-    config: RunConfig, plan: StudentPlan, backbone: Backbone, class_names: Sequence[str], reader: Reader | None
+    config: RunConfig, plan: StudentPlan, backbone: Backbone, class_names: Sequence[str], known: ClassList | None
 ) -> Learner:
     """A student's learner as it begins, over these training classes. Raises ValueError where it cannot be.
 
     Args:
-        reader: of the run's store, where there is one: what it holds of the teacher needs no teacher.
+        known: the teacher's text features that the run's store holds, where there is one: of these names the teacher
+            need not be asked.
     """
     context = LearnerContext(
         backbone=backbone,
@@ -90,14 +93,15 @@ def build_learner(
         dual=plan.make_objective().dual,
         seed=plan.seed,
         template=config.data.template,
-        teacher_texts=_teacher_texts(config, backbone.device, reader),
+        teacher_texts=_teacher_texts(config, backbone.device, known),
     )
     return plan.learner_options().build(context)
 
 
-def _teacher_texts(config: RunConfig, device: torch.device, reader: Reader | None) -> Callable[[Sequence[str]], Tensor]:
+def _teacher_texts(
+    config: RunConfig, device: torch.device, known: ClassList | None
+) -> Callable[[Sequence[str]], Tensor]:
     """The teacher's text features of class names: from the store's own list, else by the teacher, which is loaded."""
-    known = None if reader is None else reader.class_list(CLASS_LIST)
     rows = {} if known is None else {name: row for row, name in enumerate(known.class_names)}
 
     def texts(class_names: Sequence[str]) -> Tensor:
