@@ -1,16 +1,14 @@
 """Every learner in the pipeline: trained on a store's labels and live pixels, saved, loaded and tested on images."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
-import open_clip
 import pytest
 import torch
 from learner_cases import SMALL, WITH_TEXT
+from vit_files import vit_files
 
 from fdbpl.pipeline.checkpoint import read_prompts
-from fdbpl.pipeline.clip.backbone import random_checkpoint
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import training_set
 from fdbpl.pipeline.evaluation import protocol
@@ -22,22 +20,10 @@ from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.student_run import gather, open_store_for, run_student
 from fdbpl.pipeline.students import student_plans
 
-MODEL = "test-vit"
-CONFIG = {
-    "embed_dim": 64,
-    "vision_cfg": {"image_size": 48, "layers": 3, "width": 32, "head_width": 16, "patch_size": 16},
-    "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 3},
-}
-
 
 @pytest.fixture(scope="module")
 def vit(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A vision transformer with random weights that open_clip knows by name."""
-    folder = tmp_path_factory.mktemp("vit")
-    (folder / "configs").mkdir()
-    (folder / "configs" / f"{MODEL}.json").write_text(json.dumps(CONFIG))
-    open_clip.add_model_config(folder / "configs")
-    return {"model": MODEL, "pretrained": str(random_checkpoint(MODEL, folder / "vit.safetensors"))}
+    return vit_files(tmp_path_factory.mktemp("vit"), "test-vit")
 
 
 @pytest.mark.parametrize("name", SMALL)

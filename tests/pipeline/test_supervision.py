@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from shifted import with_shifted_teacher
 
 from fdbpl.cache_layout.reader import Reader, open_reader
 from fdbpl.cache_layout.seal import seal
@@ -17,34 +18,20 @@ from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import load_data
 from fdbpl.pipeline.ingredients import gather
 from fdbpl.pipeline.labels_manifest import CAMPAIGN
-from fdbpl.pipeline.loading.decoder import make_decoder
 from fdbpl.pipeline.optim import make_optimizer
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.workflow import Workflow
 from fdbpl.pipeline.student_plan import StudentPlan
 from fdbpl.pipeline.students import student_plans
 from fdbpl.pipeline.supervision import OnlineTeacher, StoredTeacher, stored_labels
-from fdbpl.pipeline.teach import image_root, prepare_store, teach_block
+from fdbpl.pipeline.teach import prepare_store, teach_block
 from fdbpl.pipeline.train import Ingredients, step
 from fdbpl.pipeline.values import Views
 from fdbpl.pipeline.views import views_of
-from fdbpl.pipeline.windows import ComputedWindows, Pixels, StoredWindows, Windows
+from fdbpl.pipeline.windows import ComputedWindows, StoredWindows
 
 StudentTable = Callable[..., dict[str, Any]]
 STEPS, BATCH = 20, 16
-
-
-class Shifted:
-    """Windows one pixel to the left, where there is room."""
-
-    def __init__(self, windows: Windows) -> None:
-        self._windows = windows
-
-    def __call__(self, images_B: np.ndarray, seeds_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        boxes_B4, flips_B = self._windows(images_B, seeds_B)
-        boxes_B4 = boxes_B4.copy()
-        boxes_B4[:, 1] -= np.where(boxes_B4[:, 1] > 0, 1, 0)
-        return boxes_B4, flips_B
 
 
 def losses(ingredients: Ingredients, plan: StudentPlan) -> list[float]:
@@ -100,10 +87,8 @@ def test_a_window_shifted_by_one_pixel_is_noticed(
     data = load_data(config.data)
     cached = gather(config, plan, data, reader)
     online = gather(config, replace(plan, supervision="online"), data, reader)
-    assert isinstance(online.supervision, OnlineTeacher)
-    shifted = Pixels(make_decoder("torchvision"), image_root(config), reader.images, Shifted(StoredWindows(reader)))
-    online.supervision._pixels = shifted
-    assert relative_difference(losses(cached, plan), losses(online, plan)) > 1e-3
+    shifted = with_shifted_teacher(online, config, reader)
+    assert relative_difference(losses(cached, plan), losses(shifted, plan)) > 1e-3
 
 
 def test_stored_windows_are_the_policys_own(taught: RunConfig, reader: Reader) -> None:
