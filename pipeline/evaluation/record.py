@@ -95,8 +95,8 @@ def features_identity(one: TestPass, data: DataSet) -> str:
 
 
 class TestsIdentity:
-    """All that what a student reaches follows from: its record, test images and classes, what is measured. Data sets are
-    read once for all students of one object."""
+    """All that what a student reaches follows from: its record, the test images and their classes, what is measured.
+    Data sets are read once for all students of one object."""
 
     __test__ = False  # no test of pytest's
 
