@@ -20,7 +20,7 @@ def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with the most long tests first: where processes share files out, none is left with a long one at the end."""
+    """Files with the most long tests first: where processes share files, none is left with a long one at the end."""
     long: Counter[Path] = Counter()
     for item in items:
         # A Slurm cluster's start and its tasks take longest.
