@@ -23,7 +23,7 @@ demo: setup ## make a small world and run the whole main job on it (ARGS='--help
 	$(BIN)/fdbpl demo $(ARGS)
 
 test: setup packages ## set up and run all tests (ARGS='-k name' to choose)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Slurm is tested on a real cluster in a temporary directory, and spdl, a peer of the decoders, needs FFmpeg's libraries;
 # Debian has them as packages.

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,15 @@ TOLD = pytest.StashKey[list[str]]()
 def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Says a number that a test tried, such as its kills, at the end of the run."""
     return request.config.stash.setdefault(TOLD, []).append
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with the most long tests first: where processes share files, none is left with a long one at the end."""
+    long: Counter[Path] = Counter()
+    for item in items:
+        # A Slurm cluster's start and its tasks take longest.
+        long[item.path] += 2 * bool(item.get_closest_marker("slurm")) + bool(item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -long[item.path])
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

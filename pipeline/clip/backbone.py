@@ -7,6 +7,7 @@ Letters: B batch, C texts, D embedding, H W pixels.
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -139,11 +140,7 @@ def _load(model: str, pretrained: str, precision: Precision, device: str) -> Bac
     try:
         module = open_clip.create_model(model, pretrained=pretrained, precision="fp32", device=device)
     except _NO_WEIGHTS as error:
-        raise ValueError(
-            f"the weights {pretrained!r} do not load into {model}: {_first_lines(str(error))}\n"
-            "expected: weights of this very architecture. Check `model` against the checkpoint, or, where the "
-            "weights must be downloaded, that this machine reaches their host or has them in its cache"
-        ) from error
+        raise ValueError(_why_not(model, pretrained, error)) from error
     module = module.eval().requires_grad_(False)
     preprocess = open_clip.get_model_preprocess_cfg(module)
     size = preprocess["size"]
@@ -230,6 +227,25 @@ def weights_digest(module: nn.Module) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return f"sha256:{digest.hexdigest()}"
+
+
+def _why_not(model: str, pretrained: str, error: Exception) -> str:
+    """What to say of weights that do not load: a file that is another model's, or a tag that is not on this machine."""
+    told = _first_lines(str(error))
+    if Path(pretrained).is_file() or "download" not in told:
+        return (
+            f"the weights {pretrained!r} do not load into {model}: {told}\n"
+            "expected: weights of this very architecture; check `model` against the checkpoint"
+        )
+    offline = (
+        "HF_HUB_OFFLINE is set, so they are looked for in the cache alone. " if os.getenv("HF_HUB_OFFLINE") else ""
+    )
+    load = f"import open_clip; open_clip.create_model({model!r}, pretrained={pretrained!r})"
+    return (
+        f"the weights {pretrained!r} of {model} are not on this machine, and are not had from elsewhere: {told}\n"
+        f"{offline}Bring them into the cache where there is a network, with the same HF_HOME as here "
+        f'(python -c "{load}"), or set `pretrained` to a checkpoint file'
+    )
 
 
 def _first_lines(text: str, most: int = 4) -> str:

@@ -24,7 +24,8 @@ def mini(
         bool, typer.Option("--tiny", help="a minute: tries the machinery, its numbers mean nothing")
     ] = False,
     study: Annotated[
-        str, typer.Option(help="what is compared: comparison, ablation (of FDBPL's terms), coupled, coupled-again")
+        str,
+        typer.Option(help="what is compared: comparison, ablation (of FDBPL's terms), views, coupled, coupled-again"),
     ] = "comparison",
     folder: Annotated[
         Path | None, typer.Option(help="where everything is kept (default: reproduction/, then the form's name)")

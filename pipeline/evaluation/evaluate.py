@@ -14,8 +14,8 @@ from fdbpl.pipeline.config import DataConfig, ModelConfig, RunConfig
 from fdbpl.pipeline.device import device_here
 from fdbpl.pipeline.evaluation.harmonic_mean import harmonic_mean
 from fdbpl.pipeline.evaluation.protocol import columns, summed_up, tests_of
-from fdbpl.pipeline.evaluation.record import excluded_tests, tests_identity
-from fdbpl.pipeline.evaluation.student_tests import measure, trained_learner
+from fdbpl.pipeline.evaluation.record import TestsIdentity, excluded_tests
+from fdbpl.pipeline.evaluation.student_tests import TrainedLearners, measure
 from fdbpl.pipeline.evaluation.test_sets import TestSets
 from fdbpl.pipeline.exclusions import run_data
 from fdbpl.pipeline.run_folder import RunFolder
@@ -42,6 +42,18 @@ def evaluate(config: RunConfig) -> dict[str, Any]:
         return kept[key]
 
     plans = student_plans(config)
+    learners = TrainedLearners(config, device_here(config))
+    identities = TestsIdentity(config)
+
+    def measured(plan: StudentPlan) -> dict[str, Any]:
+        """What a student's own task has kept, or what is found now."""
+        path = RunFolder(config.folder).student(plan.id).tests_file
+        if path.exists():
+            found: dict[str, Any] = json.loads(path.read_text())
+            if found["identity"] == identities.of(plan):
+                return found
+        return measure(learners.of(plan), sets(plan.config), reject=config.evaluate.reject)
+
     rows = _zero_shot_rows(config, plans, sets)
     students, unfinished = [], []
     records = finished_records(config, plans, data)
@@ -50,7 +62,7 @@ def evaluate(config: RunConfig) -> dict[str, Any]:
         if record is None:
             unfinished.append(plan.id)
         else:
-            students.append(_student_row(config, plan, sets, record))
+            students.append(_student_row(config, plan, measured(plan), record))
     excluded = {name: excluded_tests(config, name) for name in dict.fromkeys(t.data.name for t in tests_of(config))}
     return {
         "data": config.data.name,
@@ -89,10 +101,7 @@ def summary(config: RunConfig, students: Sequence[dict[str, Any]], method: str) 
     return result
 
 
-def _student_row(
-    config: RunConfig, plan: StudentPlan, sets: Callable[[ModelConfig], TestSets], record: dict[str, Any]
-) -> dict[str, Any]:
-    found = _measured(config, plan, sets)
+def _student_row(config: RunConfig, plan: StudentPlan, found: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": plan.id,
         "method": plan.method,
@@ -105,17 +114,6 @@ def _student_row(
         **({"rejection": found["rejection"]} if "rejection" in found else {}),
         "train_seconds": record["train_seconds"],
     }
-
-
-def _measured(config: RunConfig, plan: StudentPlan, sets: Callable[[ModelConfig], TestSets]) -> dict[str, Any]:
-    """What a student's own task has kept, or what is found now."""
-    path = RunFolder(config.folder).student(plan.id).tests_file
-    if path.exists():
-        found: dict[str, Any] = json.loads(path.read_text())
-        if found["identity"] == tests_identity(config, plan):
-            return found
-    learner = trained_learner(config, plan, device_here(config))
-    return measure(learner, sets(plan.config), reject=config.evaluate.reject)
 
 
 def _zero_shot_rows(

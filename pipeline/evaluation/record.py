@@ -94,28 +94,44 @@ def features_identity(one: TestPass, data: DataSet) -> str:
     return json.dumps(facts, sort_keys=True)
 
 
-def tests_identity(config: RunConfig, plan: StudentPlan) -> dict[str, Any]:
-    """All that what a student reaches follows from: its record, the test images and classes, what is measured."""
-    record = RunFolder(config.folder).student(plan.id).record_file
-    return {
-        "student": digest_of(record.read_bytes()) if record.exists() else None,
-        "reject": config.evaluate.reject,
-        "tests": [
-            [test.name, test.part, features_identity(one, data), names_digest(data.class_names)]
-            for test in tests_of(config)
-            for one in [pass_of(config, test, plan.config)]
-            for data in [one.load_data()]
-        ],
-    }
+class TestsIdentity:
+    """All that what a student reaches follows from: its record, the test images and their classes, what is measured.
+    Data sets are read once for all students of one object."""
+
+    __test__ = False  # no test of pytest's
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
+        self._data = {test.data.name: load_data(test.data) for test in tests_of(config)}
+
+    def of(self, plan: StudentPlan) -> dict[str, Any]:
+        """That student's."""
+        config = self._config
+        record = RunFolder(config.folder).student(plan.id).record_file
+        return {
+            "student": digest_of(record.read_bytes()) if record.exists() else None,
+            "reject": config.evaluate.reject,
+            "tests": [
+                [
+                    test.name,
+                    test.part,
+                    features_identity(pass_of(config, test, plan.config), self._data[test.data.name]),
+                    names_digest(self._data[test.data.name].class_names),
+                ]
+                for test in tests_of(config)
+            ],
+        }
 
 
 def untested_students(config: RunConfig) -> tuple[list[str], int]:
     """The students whose tests are a task of their own and are not there, and how many such students there are."""
     slow = [plan for plan in list_plans(config) if learner_entry(plan.learner).slow_to_evaluate]
+    identities = TestsIdentity(config) if slow else None
     missing = []
     for plan in slow:
         path = RunFolder(config.folder).student(plan.id).tests_file
-        if not path.exists() or json.loads(path.read_text())["identity"] != tests_identity(config, plan):
+        assert identities is not None
+        if not path.exists() or json.loads(path.read_text())["identity"] != identities.of(plan):
             missing.append(plan.id)
     return missing, len(slow)
 

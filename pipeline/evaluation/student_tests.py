@@ -5,19 +5,22 @@ whose texts depend on the image, runs an encoder for each; its tests are a task 
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fdbpl.cache_layout.class_list import ClassList
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.pipeline.checkpoint import load_into, read_prompts
-from fdbpl.pipeline.class_lists import Names
+from fdbpl.pipeline.class_lists import Names, known_texts
 from fdbpl.pipeline.clip.backbone import load_backbone
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import training_set
+from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.device import choose_device
-from fdbpl.pipeline.evaluation.record import tests_identity
+from fdbpl.pipeline.evaluation.record import TestsIdentity
 from fdbpl.pipeline.evaluation.rejection import rejection, scores
 from fdbpl.pipeline.evaluation.test_sets import TestSet, TestSets
 from fdbpl.pipeline.exclusions import run_data
@@ -35,26 +38,41 @@ OnProgress = Callable[[int, int], None]
 def write_student_tests(config: RunConfig, plan: StudentPlan, on_progress: OnProgress) -> int:
     """Test a student and keep what it reaches; the number of images."""
     sets = TestSets(config, plan.config)
-    learner = trained_learner(config, plan, choose_device(config.loading.device))
+    learner = TrainedLearners(config, choose_device(config.loading.device)).of(plan)
     found = measure(learner, sets, reject=config.evaluate.reject, on_progress=on_progress)
-    identity = tests_identity(config, plan)
+    identity = TestsIdentity(config).of(plan)
     replace_json(RunFolder(config.folder).student(plan.id).tests_file, {**found, "identity": identity})
     return sum(int((one.labels_N >= 0).sum()) for one in sets.sets)
 
 
-def trained_learner(config: RunConfig, plan: StudentPlan, device: str) -> Learner:
-    """A finished student's learner, with its prompts, as it is used."""
-    prompts, _ = read_prompts(RunFolder(config.folder).student(plan.id).prompts_file)
-    class_names = training_set(run_data(config), plan).class_names
-    names = Names(class_names=class_names, templates=config.teacher.templates)
-    backbone = load_backbone(plan.config, device)
-    if not config.store.path.exists():
-        learner = build_learner(config, plan, backbone, names, None)
-    else:
-        with open_reader(config.store.path, campaigns=(CAMPAIGN,)) as reader:
-            learner = build_learner(config, plan, backbone, names, reader)
-    load_into(learner, prompts)
-    return learner.eval()
+class TrainedLearners:
+    """The learners of a run's finished students, as they are used; data set and store are opened once for all."""
+
+    def __init__(self, config: RunConfig, device: str) -> None:
+        self._config, self._device = config, device
+
+    def of(self, plan: StudentPlan) -> Learner:
+        """That student's, with its prompts."""
+        prompts, _ = read_prompts(RunFolder(self._config.folder).student(plan.id).prompts_file)
+        class_names = training_set(self._data, plan).class_names
+        asked = Names(class_names=class_names, templates=self._config.teacher.templates)
+        backbone = load_backbone(plan.config, self._device)
+        learner = build_learner(self._config, plan, backbone, asked, self._known)
+        load_into(learner, prompts)
+        return learner.eval()
+
+    @cached_property
+    def _data(self) -> DataSet:
+        return run_data(self._config)
+
+    @cached_property
+    def _known(self) -> ClassList | None:
+        """What the store holds of the teacher's text features, where there is a store."""
+        if not self._config.store.path.exists():
+            return None
+        asked = Names(class_names=self._data.class_names, templates=self._config.teacher.templates)
+        with open_reader(self._config.store.path, campaigns=(CAMPAIGN,)) as reader:
+            return known_texts(reader, asked)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from typing import Any
 
 from fdbpl.pipeline.clip.world_recipes import RECIPES, ClipRecipe
 from fdbpl.pipeline.datasets.world import WorldSpec
-from fdbpl.pipeline.reproduce.rows import ABLATION, COMPARISON, COUPLED, Row
+from fdbpl.pipeline.reproduce.rows import ABLATION, COMPARISON, COUPLED, VIEWS, Row
 
 # Shares of the image's area that the crops of training have. Of small ones many show nothing of the main object.
 CROPS: Mapping[str, tuple[float, float]] = {"ordinary": (0.08, 1.0), "small": (0.06, 0.3)}
@@ -110,6 +110,7 @@ _SIZES = (
 STUDIES: Mapping[str, Mapping[str, Any]] = {
     "comparison": {},
     "ablation": {"rows": ABLATION},
+    "views": {"rows": VIEWS},
     "coupled": {"rows": COUPLED, "first_student": 201, "world_seed": 8, "rejects": True},
     "coupled-again": {"rows": COUPLED, "first_student": 301, "world_seed": 9, "rejects": True},
 }

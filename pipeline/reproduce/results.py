@@ -117,14 +117,12 @@ def trained_of(form: Form, folder: Path, run: Run, results: dict[str, Any]) -> l
 
 def _crop_rejections(config: RunConfig) -> dict[str, dict[str, dict[str, float]]]:
     """Student -> score -> AUROC and FPR95, for crops that show the object against those that do not."""
-    from fdbpl.pipeline.evaluation.student_tests import trained_learner
+    from fdbpl.pipeline.evaluation.student_tests import TrainedLearners
     from fdbpl.pipeline.reproduce.crop_tests import crop_rejection, read_crop_features
 
     kept = {model_key(table): read_crop_features(config, table) for table in config.student}
-    return {
-        plan.id: crop_rejection(trained_learner(config, plan, "cpu"), kept[model_key(plan.config)])
-        for plan in list_plans(config)
-    }
+    learners = TrainedLearners(config, "cpu")
+    return {plan.id: crop_rejection(learners.of(plan), kept[model_key(plan.config)]) for plan in list_plans(config)}
 
 
 def student_rows(form: Form, scores: list[Score]) -> list[dict[str, Any]]:

@@ -81,3 +81,15 @@ COUPLED = (
     _fdbpl("presence", "presence", score="both", form="presence"),
     _fdbpl("presence_offset", "presence, with offset", score="both", form="presence", learner={"coupling": "offset"}),
 )
+# Which crop of an image an epoch uses.
+VIEWS = (
+    Row(name="kdpl", label="KDPL, cycle", table={"objective": "kdpl"}),
+    Row(name="random", label="KDPL, random", table={"objective": "kdpl", "views": "random"}),
+    Row(name="informative", label="KDPL, informative", table={"objective": "kdpl", "views": "informative"}),
+    Row(
+        name="importance",
+        label="KDPL, informative with importance",
+        table={"objective": "kdpl", "views": "informative", "importance": True},
+    ),
+    Row(name="curriculum", label="KDPL, curriculum", table={"objective": "kdpl", "views": "curriculum"}),
+)

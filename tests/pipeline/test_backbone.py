@@ -105,3 +105,17 @@ def test_a_file_that_is_no_checkpoint_is_told(content: bytes, tmp_path: Path) ->
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match="do not load into fdbpl-tiny-student"):
             load_backbone(ModelConfig(model="fdbpl-tiny-student", pretrained=str(tmp_path / name)))
+
+
+def test_weights_that_are_not_here_are_told_with_how_to_bring_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a network, as on the nodes of many clusters; never a model at random weights."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ValueError) as caught:
+        load_backbone(ModelConfig(model="ViT-B-32-quickgelu", pretrained="openai"))
+    assert "the weights 'openai' of ViT-B-32-quickgelu are not on this machine" in str(caught.value)
+    assert "HF_HUB_OFFLINE is set, so they are looked for in the cache alone" in str(caught.value)
+    assert "open_clip.create_model('ViT-B-32-quickgelu', pretrained='openai')" in str(caught.value)

@@ -13,7 +13,7 @@ from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import training_set
 from fdbpl.pipeline.evaluation import protocol
 from fdbpl.pipeline.evaluation.features import write_test_features
-from fdbpl.pipeline.evaluation.student_tests import measure, trained_learner
+from fdbpl.pipeline.evaluation.student_tests import TrainedLearners, measure
 from fdbpl.pipeline.evaluation.test_sets import TestSets, pass_of
 from fdbpl.pipeline.exclusions import run_data
 from fdbpl.pipeline.run_folder import RunFolder
@@ -53,7 +53,7 @@ def test_it_learns_and_is_tested(
     assert set(learned) == set(start)
     assert all(value.isfinite().all() and not torch.equal(value, start[part]) for part, value in learned.items())
 
-    learner = trained_learner(config, plan, "cpu")
+    learner = TrainedLearners(config, "cpu").of(plan)
     assert learner.class_names == training_set(data, plan).class_names
     for one in protocol.tests_of(config):
         write_test_features(config, pass_of(config, one, plan.config).key, lambda _done, _total: None)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fdbpl.pipeline.evaluation.rejection import auc
-from fdbpl.pipeline.evaluation.student_tests import trained_learner
+from fdbpl.pipeline.evaluation.student_tests import TrainedLearners
 from fdbpl.pipeline.learners.catalog import learner_options
 from fdbpl.pipeline.objectives.catalog import make_objective
 from fdbpl.pipeline.reproduce.chain import reproduction_chain
@@ -80,7 +80,7 @@ def test_what_is_rejected_is_measured_and_told(tmp_path: Path, monkeypatch: pyte
     for plan in list_plans(config):
         if plan.objective == "kdpl":
             crops = read_crop_features(config, plan.config)
-            learner = trained_learner(config, plan, "cpu")
+            learner = TrainedLearners(config, "cpu").of(plan)
             with torch.no_grad():
                 classifier_CD = learner.classifier(learner.class_names)["classifier"]
                 probs_V = (learner.backbone.logit_scale * crops.features_VD @ classifier_CD.T).softmax(-1).amax(-1)
