@@ -1,6 +1,8 @@
 """The students of a config, each checked: a combination that makes no sense is refused, with the reason, before
 anything runs."""
 
+from pathlib import Path
+
 from fdbpl.pipeline.config import RunConfig, StudentConfig
 from fdbpl.pipeline.learners.catalog import learner_entry
 from fdbpl.pipeline.student_plan import StudentPlan, list_plans
@@ -94,6 +96,11 @@ def _check(plan: StudentPlan, config: RunConfig) -> None:
         (
             objective.by_vocabulary and not table.vocabulary,
             f"the objective {plan.objective} takes its classes from a vocabulary, but there is none",
+            "set `vocabulary` to a file of class names, one a line",
+        ),
+        (
+            bool(table.vocabulary) and not Path(table.vocabulary).is_file(),
+            f"the vocabulary {table.vocabulary}, which is no file",
             "set `vocabulary` to a file of class names, one a line",
         ),
         (
