@@ -9,7 +9,6 @@ from pathlib import Path
 
 from fdbpl.cache_layout.class_list import ClassList
 from fdbpl.cache_layout.manifest import canonical_json, digest_of
-from fdbpl.cache_layout.reader import Reader
 from fdbpl.pipeline.clip.backbone import Backbone
 from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import RunConfig, StudentConfig
@@ -53,14 +52,6 @@ def asked_names(config: RunConfig, table: StudentConfig, class_names: Sequence[s
     if table.vocabulary:
         return vocabulary(table)
     return Names(class_names=tuple(class_names), templates=config.teacher.templates)
-
-
-def known_texts(reader: Reader, asked: Names) -> ClassList | None:
-    """The class list of a store that has all of these names by these prompts, or None."""
-    for known in map(reader.class_list, reader.class_lists):
-        if known.templates == asked.templates and set(asked.class_names) <= set(known.class_names):
-            return known
-    return None
 
 
 def reads_labels(table: StudentConfig) -> bool:

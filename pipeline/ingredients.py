@@ -7,10 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fdbpl.cache_layout.class_list import ClassList
 from fdbpl.cache_layout.reader import Reader
 from fdbpl.kernels.dual_prompt import informative_weight
-from fdbpl.pipeline.class_lists import Names, asked_names, known_texts
+from fdbpl.pipeline.class_lists import Names, asked_names
 from fdbpl.pipeline.clip.backbone import Backbone, load_backbone
 from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import RunConfig
@@ -54,8 +53,7 @@ def gather(config: RunConfig, plan: StudentPlan, data: DataSet, reader: Reader |
     if plan.needs_pixels:
         pixels, training = _pixels(config, data, training, reader, device)
     asked = asked_names(config, plan.config, training.class_names)
-    known = known_texts(reader, asked) if reader is not None else None
-    learner = build_learner(config, plan, backbone, asked, known)
+    learner = build_learner(config, plan, backbone, asked, reader)
     stored = (reader, feature_array(plan.config)) if reader is not None and plan.stores_features else None
     return Ingredients(
         learner=learner,
@@ -76,14 +74,13 @@ def gather(config: RunConfig, plan: StudentPlan, data: DataSet, reader: Reader |
 
 
 def build_learner(
-    config: RunConfig, plan: StudentPlan, backbone: Backbone, asked: Names, known: ClassList | None
+    config: RunConfig, plan: StudentPlan, backbone: Backbone, asked: Names, reader: Reader | None
 ) -> Learner:
     """A student's learner as it begins, over these names. Raises ValueError where it cannot be.
 
     Args:
         asked: the classes, and the prompts by which the teacher knows them.
-        known: the teacher's text features by these prompts that the run's store holds, where it does: of these names
-            the teacher need not be asked.
+        reader: of the run's store, where there is one: what it holds of the teacher needs no teacher.
     """
     context = LearnerContext(
         backbone=backbone,
@@ -91,21 +88,22 @@ def build_learner(
         dual=plan.make_objective().dual,
         seed=plan.seed,
         template=config.data.template,
-        teacher_texts=_teacher_texts(config, asked.templates, backbone.device, known),
+        teacher_texts=_teacher_texts(config, asked.templates, backbone.device, reader),
     )
     return plan.learner_options().build(context)
 
 
 def _teacher_texts(
-    config: RunConfig, templates: Sequence[str], device: torch.device, known: ClassList | None
+    config: RunConfig, templates: Sequence[str], device: torch.device, reader: Reader | None
 ) -> Callable[[Sequence[str]], Tensor]:
-    """The teacher's text features of class names: from the store's list of them, else by the teacher, which is
-    loaded."""
-    rows = {} if known is None else {name: row for row, name in enumerate(known.class_names)}
+    """The teacher's text features of class names by these prompts: from a class list of the store that has them, else
+    by the teacher, which is loaded."""
 
     def texts(class_names: Sequence[str]) -> Tensor:
-        if known is not None and all(name in rows for name in class_names):
-            return torch.from_numpy(known.text_embedding_CD[[rows[name] for name in class_names]]).to(device)
+        for known in map(reader.class_list, reader.class_lists) if reader is not None else ():
+            rows = {name: row for row, name in enumerate(known.class_names)}
+            if known.templates == tuple(templates) and all(name in rows for name in class_names):
+                return torch.from_numpy(known.text_embedding_CD[[rows[name] for name in class_names]]).to(device)
         return text_classifier(load_backbone(config.teacher, device.type), class_names, templates)
 
     return texts
