@@ -3,6 +3,7 @@
 Each is kept in the store as a class list, with the teacher's text features: whoever reads it needs no teacher.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import RunConfig, StudentConfig
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.datasets.name_list import read_names
+from fdbpl.pipeline.sampling import WEIGHING
 
 # The prompt of a vocabulary's names, as KDPL has it (arXiv 2407.03056).
-VOCABULARY_TEMPLATES = ("a photo of a {}",)
+VOCABULARY_TEMPLATES = ("a photo of a {}.",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +39,24 @@ class Names:
 
 
 def wanted_names(config: RunConfig, data: DataSet) -> list[Names]:
-    """The data set's names first, then each vocabulary once. Raises ValueError as `read_names`."""
+    """The names over which a store must have labels: the data set's first, then each vocabulary whose labels are read
+    once. Raises ValueError as `read_names`."""
     own = Names(class_names=data.class_names, templates=config.teacher.templates)
-    return list(dict.fromkeys([own, *(vocabulary(table) for table in config.student if table.vocabulary)]))
+    read = (vocabulary(table) for table in config.student if table.vocabulary and reads_labels(table))
+    return list(dict.fromkeys([own, *read]))
+
+
+def asked_names(config: RunConfig, table: StudentConfig, class_names: Sequence[str]) -> Names:
+    """The names over which a table's students are taught: its vocabulary's, else those of the classes trained on.
+    Raises ValueError as `read_names`."""
+    if table.vocabulary:
+        return vocabulary(table)
+    return Names(class_names=tuple(class_names), templates=config.teacher.templates)
+
+
+def reads_labels(table: StudentConfig) -> bool:
+    """Whether students of a table read stored labels: as targets, or to choose their views."""
+    return "cached" in table.supervision or table.views in WEIGHING
 
 
 def vocabulary(table: StudentConfig) -> Names:

@@ -154,7 +154,9 @@ class StudentConfig(ModelConfig):
     supervision: tuple[Supervision, ...] = Field(
         ("cached",), description="where targets come from: hard, online, cached"
     )
-    seeds: tuple[int, ...] = Field((1, 2, 3), description="one student for each: few-shot subset and order")
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (1, 2, 3), description="one student for each: few-shot subset and order"
+    )
     classes: Literal["base", "all"] = Field("base", description="classes trained on: the first half, or all")
     shots: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (16,), min_length=1, description="training images a class; 0 takes all"

@@ -7,10 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fdbpl.cache_layout.class_list import ClassList
 from fdbpl.cache_layout.reader import Reader
 from fdbpl.kernels.dual_prompt import informative_weight
-from fdbpl.pipeline.class_lists import Names, vocabulary
+from fdbpl.pipeline.class_lists import Names, asked_names
 from fdbpl.pipeline.clip.backbone import Backbone, load_backbone
 from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import RunConfig
@@ -18,7 +17,6 @@ from fdbpl.pipeline.data import TrainingSet, training_set
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.device import choose_device, decoder_name
 from fdbpl.pipeline.feature_names import feature_array
-from fdbpl.pipeline.labels_manifest import CLASS_LIST
 from fdbpl.pipeline.learners.base import Learner, LearnerContext
 from fdbpl.pipeline.loading.decoder import UnreadableImage, UnreadableImages, kept_decoder
 from fdbpl.pipeline.objectives.kdpl import KdplClassAgnostic
@@ -54,11 +52,8 @@ def gather(config: RunConfig, plan: StudentPlan, data: DataSet, reader: Reader |
     pixels = None
     if plan.needs_pixels:
         pixels, training = _pixels(config, data, training, reader, device)
-    # Whose names the teacher is asked about, and by which prompts.
-    asked = Names(class_names=training.class_names, templates=config.teacher.templates)
-    asked = vocabulary(plan.config) if plan.config.vocabulary else asked
-    known = reader.class_list(CLASS_LIST) if reader is not None else None
-    learner = build_learner(config, plan, backbone, asked.class_names, known)
+    asked = asked_names(config, plan.config, training.class_names)
+    learner = build_learner(config, plan, backbone, asked, reader)
     stored = (reader, feature_array(plan.config)) if reader is not None and plan.stores_features else None
     return Ingredients(
         learner=learner,
@@ -72,42 +67,44 @@ def gather(config: RunConfig, plan: StudentPlan, data: DataSet, reader: Reader |
             num_seeds=config.crops.seeds,
             num_epochs=plan.config.epochs,
             seed=plan.seed,
-            weights_MS=_view_weights(config, training, reader) if plan.weighs_views else None,
+            weights_MS=_view_weights(config, training, asked, reader) if plan.weighs_views else None,
             importance=plan.config.importance,
         ),
     )
 
 
 def build_learner(
-    config: RunConfig, plan: StudentPlan, backbone: Backbone, class_names: Sequence[str], known: ClassList | None
+    config: RunConfig, plan: StudentPlan, backbone: Backbone, asked: Names, reader: Reader | None
 ) -> Learner:
-    """A student's learner as it begins, over these training classes. Raises ValueError where it cannot be.
+    """A student's learner as it begins, over these names. Raises ValueError where it cannot be.
 
     Args:
-        known: the teacher's text features that the run's store holds, where there is one: of these names the teacher
-            need not be asked.
+        asked: the classes, and the prompts by which the teacher knows them.
+        reader: of the run's store, where there is one: what it holds of the teacher needs no teacher.
     """
     context = LearnerContext(
         backbone=backbone,
-        class_names=tuple(class_names),
+        class_names=asked.class_names,
         dual=plan.make_objective().dual,
         seed=plan.seed,
         template=config.data.template,
-        teacher_texts=_teacher_texts(config, backbone.device, known),
+        teacher_texts=_teacher_texts(config, asked.templates, backbone.device, reader),
     )
     return plan.learner_options().build(context)
 
 
 def _teacher_texts(
-    config: RunConfig, device: torch.device, known: ClassList | None
+    config: RunConfig, templates: Sequence[str], device: torch.device, reader: Reader | None
 ) -> Callable[[Sequence[str]], Tensor]:
-    """The teacher's text features of class names: from the store's own list, else by the teacher, which is loaded."""
-    rows = {} if known is None else {name: row for row, name in enumerate(known.class_names)}
+    """The teacher's text features of class names by these prompts: from a class list of the store that has them, else
+    by the teacher, which is loaded."""
 
     def texts(class_names: Sequence[str]) -> Tensor:
-        if known is not None and all(name in rows for name in class_names):
-            return torch.from_numpy(known.text_embedding_CD[[rows[name] for name in class_names]]).to(device)
-        return text_classifier(load_backbone(config.teacher, device.type), class_names, config.teacher.templates)
+        for known in map(reader.class_list, reader.class_lists) if reader is not None else ():
+            rows = {name: row for row, name in enumerate(known.class_names)}
+            if known.templates == tuple(templates) and all(name in rows for name in class_names):
+                return torch.from_numpy(known.text_embedding_CD[[rows[name] for name in class_names]]).to(device)
+        return text_classifier(load_backbone(config.teacher, device.type), class_names, templates)
 
     return texts
 
@@ -158,11 +155,11 @@ def _supervision(
     return supervision
 
 
-def _view_weights(config: RunConfig, training: TrainingSet, reader: Reader | None) -> np.ndarray:
-    """The teacher's weight 1 - H/log C of every stored crop of the training images, float32 [M, S]: over the classes
-    that are trained on, from labels that are read once, seed by seed."""
+def _view_weights(config: RunConfig, training: TrainingSet, asked: Names, reader: Reader | None) -> np.ndarray:
+    """The teacher's weight 1 - H/log C of every stored crop of the training images, float32 [M, S]: over the names that
+    the student is taught, from labels that are read once, seed by seed."""
     assert reader is not None, "a student that weighs its views needs the store"
-    labels = stored_labels(reader, training.class_names)
+    labels = stored_labels(reader, asked.class_names, asked.templates)
     weights_MS = np.empty((len(training), config.crops.seeds), dtype=np.float32)
     for seed in range(config.crops.seeds):
         logits_MC = labels.read(training.image_ids_M, np.full(len(training), seed))

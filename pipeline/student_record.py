@@ -13,6 +13,7 @@ from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import subset_digest
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.labels_manifest import expected_fields, names_digest
+from fdbpl.pipeline.learners.catalog import learner_entry
 from fdbpl.pipeline.run_folder import RunFolder, StudentFolder
 from fdbpl.pipeline.student_plan import StudentPlan
 from fdbpl.pipeline.weights import weights_source
@@ -45,7 +46,7 @@ class Identities:
     """
 
     def __init__(self, config: RunConfig, data: DataSet) -> None:
-        self._labels = expected_fields(config)
+        self._labels, self._template = expected_fields(config), config.data.template
         self._shared = {
             "class_names": names_digest(data.class_names),
             "images": data.train.digest,
@@ -56,7 +57,9 @@ class Identities:
         self._digests: dict[str, str] = {}
 
     def of(self, plan: StudentPlan) -> dict[str, Any]:
-        unseen = ("teacher", "classes") if plan.supervision == "hard" else ()
+        uses = learner_entry(plan.learner).uses
+        follows_teacher = plan.supervision != "hard" or plan.weighs_views or "teacher" in uses
+        unseen = () if follows_teacher else ("teacher", "classes")
         identity = {
             "student": plan.choices() | {"source": self._weights(plan.config.pretrained)},
             **self._shared,
@@ -65,6 +68,8 @@ class Identities:
         for key in ("prompts", "vocabulary"):
             if name := getattr(plan.config, key):
                 identity[key] = self._weights(name)
+        if "template" in uses:
+            identity["template"] = self._template
         given = self._subset(plan.shots, plan.seed)
         if given:
             identity["few_shot"] = given

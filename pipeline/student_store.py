@@ -3,7 +3,7 @@
 import numpy as np
 
 from fdbpl.cache_layout.reader import Reader, open_reader
-from fdbpl.pipeline.class_lists import vocabulary
+from fdbpl.pipeline.class_lists import asked_names
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import TrainingSet, training_set
 from fdbpl.pipeline.datasets.data_set import DataSet
@@ -35,10 +35,8 @@ def check_serves(reader: Reader, config: RunConfig, plan: StudentPlan, data: Dat
     training = training_set(data, plan)
     numbers_M = store_numbers(reader, data, training)
     if plan.supervision == "cached" or plan.weighs_views:
-        stored_labels(reader, training.class_names)
-    if plan.supervision == "cached" and plan.config.vocabulary:
-        names = vocabulary(plan.config)
-        stored_labels(reader, names.class_names, names.templates)
+        asked = asked_names(config, plan.config, training.class_names)
+        stored_labels(reader, asked.class_names, asked.templates)
     if config.crops.seeds > reader.num_seeds:
         raise ValueError(
             f"crops.seeds: found {config.crops.seeds}, expected at most {reader.num_seeds}, the seeds that the "

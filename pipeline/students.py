@@ -1,8 +1,8 @@
 """The students of a config, each checked: a combination that makes no sense is refused, with the reason, before
 anything runs."""
 
-from fdbpl.pipeline.config import RunConfig, StudentConfig
-from fdbpl.pipeline.learners.catalog import learner_entry
+from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.refusals import check_student
 from fdbpl.pipeline.student_plan import StudentPlan, list_plans
 from fdbpl.pipeline.weights import weights_source
 
@@ -16,7 +16,7 @@ def student_plans(config: RunConfig) -> list[StudentPlan]:
     """
     plans = list_plans(config)
     for plan in plans:
-        _check(plan, config)
+        check_student(plan, config)
     for plan in plans:
         _check_start(plan)
     return plans
@@ -32,7 +32,7 @@ def plan_by_id(config: RunConfig, student_id: str) -> StudentPlan:
     if student_id not in plans:
         raise ValueError(f"found no student {student_id!r} in the run's config, expected one of {', '.join(plans)}")
     plan = plans[student_id]
-    _check(plan, config)
+    check_student(plan, config)
     _check_start(plan)
     return plan
 
@@ -65,76 +65,4 @@ def _check_start(plan: StudentPlan) -> None:
             raise ValueError(
                 f"{start}: found the {prompt} prompt to begin as {words[prompt]!r}, expected {learned[prompt]!r} as "
                 f"there, where it is taken from: {both} learner_options"
-            )
-
-
-def _check(plan: StudentPlan, config: RunConfig) -> None:
-    """Refuse a student that makes no sense."""
-    table, protocol = plan.config, config.evaluate.protocol
-    objective = plan.make_objective()
-    options = plan.learner_options()
-    _check_options(table)
-    for is_wrong, found, advice in (
-        (
-            objective.needs == "teacher" and plan.supervision == "hard",
-            f"the objective {plan.objective} follows a teacher, but supervision 'hard' gives labels only",
-            "choose 'cached' or 'online'",
-        ),
-        (
-            objective.needs == "labels" and plan.supervision != "hard",
-            f"the objective {plan.objective} uses true labels only, so the teacher of supervision "
-            f"{plan.supervision!r} would be asked for nothing",
-            "choose 'hard'",
-        ),
-        (
-            objective.dual and not learner_entry(plan.learner).learns_text,
-            f"the objective {plan.objective} learns negative prompts, but the learner {plan.learner} learns no text",
-            'choose a learner of text, such as coop, or the objective kdpl with weights = "informative"',
-        ),
-        (
-            objective.by_vocabulary and not table.vocabulary,
-            f"the objective {plan.objective} takes its classes from a vocabulary, but there is none",
-            "set `vocabulary` to a file of class names, one a line",
-        ),
-        (
-            bool(table.vocabulary) and not objective.by_vocabulary,
-            f"there is a vocabulary, of which the objective {plan.objective} makes no use",
-            "take it out, or choose kdpl_ca",
-        ),
-        (
-            getattr(options, "class_specific", False) and (protocol != "few-shot" or objective.by_vocabulary),
-            "class_specific contexts know their own classes only, but others are asked for by "
-            + (plan.objective if objective.by_vocabulary else f"the protocol {protocol}"),
-            "set class_specific = false",
-        ),
-        (
-            table.importance and table.views != "informative",
-            f"importance = true, which weighs views that were drawn unevenly, but views = {table.views!r}",
-            'set views = "informative", or take importance out',
-        ),
-        (
-            table.classes == "base" and protocol != "base-to-new",
-            f"classes = 'base' trains on half of the classes, but the protocol {protocol} asks for all of them",
-            'set classes = "all"',
-        ),
-        (
-            bool(table.prompts) and bool(table.starts_from),
-            "there are two places to start from, `prompts` and `starts_from`",
-            "take one of them out",
-        ),
-    ):
-        if is_wrong:
-            raise ValueError(f"student {plan.id}: {found}: {advice}")
-
-
-def _check_options(table: StudentConfig) -> None:
-    for kind, options, chosen in (
-        ("learner", table.learner_options, table.learner),
-        ("objective", table.objective_options, table.objective),
-    ):
-        stray = sorted(set(options) - set(chosen))
-        if stray:
-            raise ValueError(
-                f"student.{kind}_options: found options of {', '.join(stray)}, expected only those of the "
-                f"table's own {kind}: {', '.join(chosen)}"
             )

@@ -25,7 +25,7 @@ from fdbpl.cache_layout.encodings import (
 from fdbpl.cache_layout.errors import ManifestMismatch
 from fdbpl.cache_layout.manifest import differences
 from fdbpl.cache_layout.store import Store, open_store
-from fdbpl.pipeline.class_lists import wanted_names
+from fdbpl.pipeline.class_lists import reads_labels, wanted_names
 from fdbpl.pipeline.clip.backbone import Backbone, load_backbone
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import check_trainable, load_data
@@ -127,17 +127,18 @@ def check_encodings(config: RunConfig, data: DataSet) -> None:
             f"store.top_k: found {store.top_k}, expected at most {len(data.class_names)}, the number of classes of "
             f"{config.data.name}: lower it"
         )
-    tables = [table for table in config.student if table.vocabulary and "cached" in table.supervision]
+    reading = [table for table in config.student if reads_labels(table)]
+    tables = [table for table in reading if table.vocabulary]
     if tables and "embedding" not in store.labels:
         raise ValueError(
             f'store.labels: found {", ".join(store.labels)}, expected "embedding" too: the labels of the vocabulary '
             f"{tables[0].vocabulary} follow from embeddings alone"
         )
-    part = [table for table in config.student if "cached" in table.supervision and table.classes == "base"]
+    part = [table for table in reading if table.classes == "base"]
     if store.labels == ("topk",) and part:
         raise ValueError(
             'store.labels: found topk alone, which answers for all classes only, expected "embedding" or "logits" '
-            f'beside it: the cached students of {part[0].model} learn classes = "base"; add one, or set "all" there'
+            f'beside it: students of {part[0].model} read labels over classes = "base"; add one, or set "all" there'
         )
 
 

@@ -67,8 +67,9 @@ def context_embedding(backbone: Backbone, words: str) -> Tensor:
     """The token embeddings [M, W] float32 of some words: where a context starts.
 
     Raises:
-        ValueError: no word at all.
+        ValueError: no word at all, or a model with another kind of text tower.
     """
+    check_text_tower(backbone.module)
     tokens = encode(backbone.tokenizer, words)
     if not tokens:
         raise ValueError(f"found the context {words!r}, expected at least one word to start from")

@@ -33,6 +33,11 @@ def evaluate(config: RunConfig) -> dict[str, Any]:
     Raises:
         ValueError: the test images' features are not there (`missing_features` tells which).
     """
+    with TrainedLearners(config, device_here(config)) as learners:
+        return _evaluated(config, learners)
+
+
+def _evaluated(config: RunConfig, learners: TrainedLearners) -> dict[str, Any]:
     data = run_data(config)
     kept: dict[str, TestSets] = {}
 
@@ -42,7 +47,6 @@ def evaluate(config: RunConfig) -> dict[str, Any]:
         return kept[key]
 
     plans = student_plans(config)
-    learners = TrainedLearners(config, device_here(config))
     identities = TestsIdentity(config)
 
     def measured(plan: StudentPlan) -> dict[str, Any]:

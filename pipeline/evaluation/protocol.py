@@ -50,7 +50,8 @@ def tests_of(config: RunConfig) -> tuple[Test, ...]:
     """The tests of a run's protocol, in the order of its table.
 
     Raises:
-        ValueError: targets that the protocol does not have, none where it needs some, or two of one name.
+        ValueError: targets that the protocol does not have, none where it needs some, or two of one name; rejection
+            where all classes are listed.
     """
     own, targets = config.data, config.evaluate.targets
     protocol = config.evaluate.protocol
@@ -59,6 +60,11 @@ def tests_of(config: RunConfig) -> tuple[Test, ...]:
         found = ", ".join(target.name for target in targets) or "none"
         expected = "at least one data set to carry prompts to" if carries else "none"
         raise ValueError(f"evaluate.targets: found {found}, expected {expected} for the protocol {protocol}")
+    if config.evaluate.reject and protocol != "base-to-new":
+        raise ValueError(
+            f"evaluate.reject: found true for the protocol {protocol}, expected base-to-new: elsewhere every image "
+            "is of a class that is listed, so there is none to reject"
+        )
     if protocol == "base-to-new":
         return Test(name="base", data=own, part="base"), Test(name="new", data=own, part="new")
     if protocol == "few-shot":

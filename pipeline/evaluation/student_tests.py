@@ -5,15 +5,16 @@ whose texts depend on the image, runs an encoder for each; its tests are a task 
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from fdbpl.cache_layout.class_list import ClassList
-from fdbpl.cache_layout.reader import open_reader
+from fdbpl.cache_layout.reader import Reader, open_reader
 from fdbpl.pipeline.checkpoint import load_into, read_prompts
+from fdbpl.pipeline.class_lists import Names
 from fdbpl.pipeline.clip.backbone import load_backbone
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import training_set
@@ -24,7 +25,7 @@ from fdbpl.pipeline.evaluation.rejection import rejection, scores
 from fdbpl.pipeline.evaluation.test_sets import TestSet, TestSets
 from fdbpl.pipeline.exclusions import run_data
 from fdbpl.pipeline.ingredients import build_learner
-from fdbpl.pipeline.labels_manifest import CAMPAIGN, CLASS_LIST
+from fdbpl.pipeline.labels_manifest import CAMPAIGN
 from fdbpl.pipeline.learners.base import Learner
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.student_plan import StudentPlan
@@ -37,25 +38,33 @@ OnProgress = Callable[[int, int], None]
 def write_student_tests(config: RunConfig, plan: StudentPlan, on_progress: OnProgress) -> int:
     """Test a student and keep what it reaches; the number of images."""
     sets = TestSets(config, plan.config)
-    learner = TrainedLearners(config, choose_device(config.loading.device)).of(plan)
-    found = measure(learner, sets, reject=config.evaluate.reject, on_progress=on_progress)
+    with TrainedLearners(config, choose_device(config.loading.device)) as learners:
+        found = measure(learners.of(plan), sets, reject=config.evaluate.reject, on_progress=on_progress)
     identity = TestsIdentity(config).of(plan)
     replace_json(RunFolder(config.folder).student(plan.id).tests_file, {**found, "identity": identity})
     return sum(int((one.labels_N >= 0).sum()) for one in sets.sets)
 
 
 class TrainedLearners:
-    """The learners of a run's finished students, as they are used; data set and store are opened once for all."""
+    """The learners of a run's finished students, as they are used, within `with`; data set and store are opened once
+    for all."""
 
     def __init__(self, config: RunConfig, device: str) -> None:
         self._config, self._device = config, device
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
 
     def of(self, plan: StudentPlan) -> Learner:
         """That student's, with its prompts."""
-        prompts, _ = read_prompts(RunFolder(self._config.folder).student(plan.id).prompts_file)
-        names = training_set(self._data, plan).class_names
-        backbone = load_backbone(plan.config, self._device)
-        learner = build_learner(self._config, plan, backbone, names, self._teacher_list)
+        config = self._config
+        prompts, _ = read_prompts(RunFolder(config.folder).student(plan.id).prompts_file)
+        names = Names(class_names=training_set(self._data, plan).class_names, templates=config.teacher.templates)
+        learner = build_learner(config, plan, load_backbone(plan.config, self._device), names, self._reader)
         load_into(learner, prompts)
         return learner.eval()
 
@@ -64,12 +73,11 @@ class TrainedLearners:
         return run_data(self._config)
 
     @cached_property
-    def _teacher_list(self) -> ClassList | None:
-        """What the store holds of the teacher's text features, where there is a store."""
+    def _reader(self) -> Reader | None:
+        """The store, for the teacher's text features that it holds, where there is one."""
         if not self._config.store.path.exists():
             return None
-        with open_reader(self._config.store.path, campaigns=(CAMPAIGN,)) as reader:
-            return reader.class_list(CLASS_LIST)
+        return self._stack.enter_context(open_reader(self._config.store.path, campaigns=(CAMPAIGN,)))
 
 
 @torch.no_grad()

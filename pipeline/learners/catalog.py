@@ -16,13 +16,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """Where a learner's options are, what its views must bring, whether it learns text (and so has a dual form), and
-    whether a test image costs it an encoder's pass, so that its evaluation is a task of its own."""
+    """What a plan asks of a learner.
+
+    Attributes:
+        options: where its options are.
+        learns_text: whether it learns text, and so has a dual form.
+        needs: what its views must bring.
+        uses: what else of the run its values follow from: the data set's hand-written prompt, the teacher's texts.
+        slow_to_evaluate: whether a test image costs it an encoder's pass, so that its evaluation is a task of its own.
+        least_batch: views that a step takes at least.
+    """
 
     options: str
     learns_text: bool = True
     needs: frozenset[Literal["features", "pixels"]] = frozenset({"features"})
+    uses: frozenset[Literal["template", "teacher"]] = frozenset()
     slow_to_evaluate: bool = False
+    least_batch: int = 1
 
 
 _HERE = "fdbpl.pipeline.learners"
@@ -30,13 +40,24 @@ _PIXELS: frozenset[Literal["features", "pixels"]] = frozenset({"pixels"})
 LEARNERS: Mapping[str, Entry] = {
     "coop": Entry(options=f"{_HERE}.coop:CoOpOptions"),
     "cocoop": Entry(options=f"{_HERE}.cocoop:CoCoOpOptions", slow_to_evaluate=True),
-    "vpt": Entry(options=f"{_HERE}.vpt:VptOptions", learns_text=False, needs=_PIXELS, slow_to_evaluate=True),
+    "vpt": Entry(
+        options=f"{_HERE}.vpt:VptOptions",
+        learns_text=False,
+        needs=_PIXELS,
+        uses=frozenset({"template"}),
+        slow_to_evaluate=True,
+    ),
     "maple": Entry(options=f"{_HERE}.maple:MapleOptions", needs=_PIXELS, slow_to_evaluate=True),
     "promptsrc": Entry(
         options=f"{_HERE}.promptsrc:PromptSrcOptions", needs=_PIXELS | {"features"}, slow_to_evaluate=True
     ),
     "promptkd": Entry(
-        options=f"{_HERE}.promptkd:PromptKdOptions", learns_text=False, needs=_PIXELS, slow_to_evaluate=True
+        options=f"{_HERE}.promptkd:PromptKdOptions",
+        learns_text=False,
+        needs=_PIXELS,
+        uses=frozenset({"teacher"}),
+        slow_to_evaluate=True,
+        least_batch=2,  # it normalises over the batch
     ),
 }
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fdbpl.pipeline.clip.backbone import Backbone
+from fdbpl.pipeline.clip.text_tower import check_text_tower
 from fdbpl.pipeline.clip.vision_tower import check_vision_tower, vision_width
 
 # The published spread of tokens that start from no words.
@@ -33,5 +34,6 @@ def linear(backbone: Backbone, num_in: int, num_out: int, random: torch.Generato
 
 
 def text_width(backbone: Backbone) -> int:
-    """W of the text tower."""
+    """W of the text tower. Raises ValueError for another kind of tower than CLIP's."""
+    check_text_tower(backbone.module)
     return int(backbone.module.token_embedding.weight.shape[1])

@@ -121,8 +121,8 @@ def _crop_rejections(config: RunConfig) -> dict[str, dict[str, dict[str, float]]
     from fdbpl.pipeline.reproduce.crop_tests import crop_rejection, read_crop_features
 
     kept = {model_key(table): read_crop_features(config, table) for table in config.student}
-    learners = TrainedLearners(config, "cpu")
-    return {plan.id: crop_rejection(learners.of(plan), kept[model_key(plan.config)]) for plan in list_plans(config)}
+    with TrainedLearners(config, "cpu") as learners:
+        return {plan.id: crop_rejection(learners.of(plan), kept[model_key(plan.config)]) for plan in list_plans(config)}
 
 
 def student_rows(form: Form, scores: list[Score]) -> list[dict[str, Any]]:

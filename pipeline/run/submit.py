@@ -14,6 +14,7 @@ from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.config_file import read_config
 from fdbpl.pipeline.data import check_trainable, training_set
+from fdbpl.pipeline.evaluation.protocol import tests_of
 from fdbpl.pipeline.exclusions import check_excluded, run_data
 from fdbpl.pipeline.kept_list import with_kept_list
 from fdbpl.pipeline.run.find import as_argument, find_chain, name_of
@@ -59,15 +60,19 @@ class Submission:
             ValueError, CacheError: data, students, models or a store that do not fit the config.
         """
         from fdbpl.pipeline.clip.backbone import check_names
+        from fdbpl.pipeline.dry_build import check_learners
         from fdbpl.pipeline.grow import refuse, wanting
         from fdbpl.pipeline.teach import check_encodings, check_maker
 
         data = run_data(self.config)
         check_trainable(data)
-        for plan in student_plans(self.config):
+        tests_of(self.config)
+        plans = student_plans(self.config)
+        for plan in plans:
             training_set(data, plan)
         for model in (self.config.teacher, *self.config.student):
             check_names(model.model, model.pretrained)
+        check_learners(self.config, data, plans)
         if self.config.store.path.exists():
             store = open_store(self.config.store.path)
             check_maker(store, self.config)

@@ -17,6 +17,7 @@ from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import training_set
 from fdbpl.pipeline.datasets.data_set import DataSet
+from fdbpl.pipeline.dry_build import check_learners
 from fdbpl.pipeline.exclusions import excluded_line, run_data
 from fdbpl.pipeline.feature_names import feature_campaigns
 from fdbpl.pipeline.features import begin_features
@@ -130,6 +131,8 @@ class Workflow:
         """Refuse before any task is started what each of them would refuse; the store is opened once for all."""
         for plan in plans:
             training_set(data, plan)
+        finished = finished_records(self.config, plans, data)
+        check_learners(self.config, data, (plan for plan in plans if finished[plan.id] is None))
         served = [plan for plan in plans if plan.needs_store]
         if not served:
             return

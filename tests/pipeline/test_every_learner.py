@@ -53,10 +53,11 @@ def test_it_learns_and_is_tested(
     assert set(learned) == set(start)
     assert all(value.isfinite().all() and not torch.equal(value, start[part]) for part, value in learned.items())
 
-    learner = TrainedLearners(config, "cpu").of(plan)
-    assert learner.class_names == training_set(data, plan).class_names
-    for one in protocol.tests_of(config):
-        write_test_features(config, pass_of(config, one, plan.config).key, lambda _done, _total: None)
-    found = measure(learner, TestSets(config, plan.config), reject=True)
-    assert set(found["accuracy"]) == {"base", "new"}
-    assert ("negative" in found["rejection"]) == (name in WITH_TEXT)
+    with TrainedLearners(config, "cpu") as learners:
+        learner = learners.of(plan)
+        assert learner.class_names == training_set(data, plan).class_names
+        for one in protocol.tests_of(config):
+            write_test_features(config, pass_of(config, one, plan.config).key, lambda _done, _total: None)
+        found = measure(learner, TestSets(config, plan.config), reject=True)
+        assert set(found["accuracy"]) == {"base", "new"}
+        assert ("negative" in found["rejection"]) == (name in WITH_TEXT)

@@ -1,4 +1,3 @@
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -32,29 +31,6 @@ def test_a_plan_is_found_by_its_id_and_has_its_own_options(
     plan = plan_by_id(make_config(student=[table]), "cold-coop-kdpl-cached-seed1")
     assert plan.choices()["objective_options"] == {"temperature": 2.0}
     assert plan.choices()["seed"] == 1
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"objective": "kdpl", "supervision": "hard"}, "follows a teacher"),
-        ({"objective": "cross_entropy", "supervision": "cached"}, "uses true labels only"),
-        ({"objective": "kpdl"}, "expected one of cross_entropy, fdbpl, kdpl"),
-        ({"learner": "mapel"}, "expected one of cocoop, coop, maple, promptkd, promptsrc, vpt"),
-        ({"learner": "vpt", "objective": "fdbpl"}, "the learner vpt learns no text"),
-        ({"objective_options": {"kdpl": {"temprature": 2}}}, "did you mean 'temperature'"),
-        ({"objective_options": {"kdpl": {"temperature": -1}}}, "expected a positive number"),
-        ({"objective_options": {"kdpl": {"temperature": "warm"}}}, "temperature: "),
-        ({"objective_options": {"fdbpl": {}}}, "expected only those of the table's own objective: kdpl"),
-        ({"learner_options": {"coop": {"words": "a"}}}, "unknown key 'words'"),
-        ({"seeds": [1, 1]}, "two students named coop-kdpl-cached-seed1"),
-    ],
-)
-def test_what_makes_no_sense_is_refused_with_the_reason(
-    changes: dict[str, Any], message: str, make_config: MakeConfig, student_table: StudentTable
-) -> None:
-    with pytest.raises(ValueError, match=re.escape(message)):
-        student_plans(make_config(student=[student_table(**changes)]))
 
 
 def test_a_task_checks_its_own_student(make_config: MakeConfig, student_table: StudentTable) -> None:

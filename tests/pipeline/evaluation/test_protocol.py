@@ -61,3 +61,11 @@ def test_targets_that_do_not_suit_the_protocol_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         protocols.tests_of(config(protocol, *targets))
+
+
+@pytest.mark.parametrize("protocol", ["few-shot", "cross-dataset"])
+def test_rejection_is_refused_where_all_classes_are_listed(protocol: str) -> None:
+    asked = config(protocol, *(["dtd"] if protocol == "cross-dataset" else []))
+    asked = asked.model_copy(update={"evaluate": asked.evaluate.model_copy(update={"reject": True})})
+    with pytest.raises(ValueError, match=f"evaluate.reject: found true for the protocol {protocol}, expected base-to"):
+        protocols.tests_of(asked)

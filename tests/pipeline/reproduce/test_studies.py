@@ -80,8 +80,8 @@ def test_what_is_rejected_is_measured_and_told(tmp_path: Path, monkeypatch: pyte
     for plan in list_plans(config):
         if plan.objective == "kdpl":
             crops = read_crop_features(config, plan.config)
-            learner = TrainedLearners(config, "cpu").of(plan)
-            with torch.no_grad():
+            with torch.no_grad(), TrainedLearners(config, "cpu") as learners:
+                learner = learners.of(plan)
                 classifier_CD = learner.classifier(learner.class_names)["classifier"]
                 probs_V = (learner.backbone.logit_scale * crops.features_VD @ classifier_CD.T).softmax(-1).amax(-1)
             shows_V = crops.shows_V.numpy()
