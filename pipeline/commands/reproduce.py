@@ -25,7 +25,7 @@ def mini(
     ] = False,
     study: Annotated[
         str,
-        typer.Option(help="comparison, ablation (of FDBPL's terms), views, coupled or coupled-again"),
+        typer.Option(help="comparison, ablation (of FDBPL's terms), weights, views, coupled, coupled-again"),
     ] = "comparison",
     folder: Annotated[
         Path | None, typer.Option(help="where everything is kept (default: reproduction/, then the form's name)")

@@ -9,7 +9,7 @@ from typing import Any
 
 from fdbpl.pipeline.clip.world_recipes import RECIPES, ClipRecipe
 from fdbpl.pipeline.datasets.world import WorldSpec
-from fdbpl.pipeline.reproduce.rows import ABLATION, COMPARISON, COUPLED, VIEWS, Row
+from fdbpl.pipeline.reproduce.rows import ABLATION, COMPARISON, COUPLED, VIEWS, WEIGHTS, Row
 
 # Shares of the image's area that the crops of training have. Of small ones many show nothing of the main object.
 CROPS: Mapping[str, tuple[float, float]] = {"ordinary": (0.08, 1.0), "small": (0.06, 0.3)}
@@ -111,15 +111,29 @@ STUDIES: Mapping[str, Mapping[str, Any]] = {
     "comparison": {},
     "ablation": {"rows": ABLATION},
     "views": {"rows": VIEWS},
+    # Students that know more: 10 % wrong words in place of 30, twice the steps.
+    "weights": {
+        "rows": WEIGHTS,
+        "first_student": 401,
+        "world_seed": 10,
+        "student_recipe": replace(RECIPES["student"], steps=1200, wrong_word_fraction=0.1),
+    },
     "coupled": {"rows": COUPLED, "first_student": 201, "world_seed": 8, "rejects": True},
     "coupled-again": {"rows": COUPLED, "first_student": 301, "world_seed": 9, "rejects": True},
 }
-FORMS = {
-    form.name: form
-    for size in _SIZES
-    for study, changes in STUDIES.items()
-    for form in [replace(size, name=size.name if study == "comparison" else f"{size.name}-{study}", **changes)]
-}
+
+
+def _name(size: str, study: str) -> str:
+    return size if study == "comparison" else f"{size}-{study}"
+
+
+def _sized(size: Form, study: str) -> Form:
+    """A study in that size; the tiny form keeps its own short pretraining."""
+    kept = {"student_recipe": size.student_recipe} if size.name == "tiny" else {}
+    return replace(size, **{**STUDIES[study], **kept, "name": _name(size.name, study)})
+
+
+FORMS = {form.name: form for form in (_sized(size, study) for size in _SIZES for study in STUDIES)}
 
 
 def form_by(size: str, study: str) -> Form:
@@ -130,4 +144,4 @@ def form_by(size: str, study: str) -> Form:
     """
     if study not in STUDIES:
         raise ValueError(f"found the study {study}, expected one of {', '.join(STUDIES)}")
-    return FORMS[size if study == "comparison" else f"{size}-{study}"]
+    return FORMS[_name(size, study)]

@@ -93,3 +93,9 @@ VIEWS = (
     ),
     Row(name="curriculum", label="KDPL, curriculum", table={"objective": "kdpl", "views": "curriculum"}),
 )
+# What the weights do, and that it is the weights themselves that do it.
+WEIGHTS = (
+    *COMPARISON,
+    _kdpl("weighted", "KDPL with weights", weights="informative"),
+    _kdpl("shuffled", "KDPL, shuffled weights", weights="shuffled"),
+)
