@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from fdbpl.cache_layout.manifest import digest_of
 from fdbpl.pipeline.learners.base import Learner
+from fdbpl.pipeline.start_file import check_shapes
 from fdbpl.pipeline.whole_file import replace_file
 
 log = logging.getLogger(__name__)
@@ -51,8 +53,7 @@ def prompts_digest(prompts: dict[str, Tensor]) -> str:
 
 def load_into(learner: Learner, prompts: dict[str, Tensor]) -> None:
     """Copy saved prompts into a learner of the same form. Raises ValueError, naming what does not fit."""
-    found = {name: tuple(value.shape) for name, value in prompts.items()}
-    expected = {name: tuple(value.shape) for name, value in learner.state_dict().items()}
+    found, expected = shapes_of(prompts), shapes_of(learner.state_dict())
     if found != expected:
         raise ValueError(f"found prompts of shapes {found}, expected {expected}: another learner wrote them")
     learner.load_state_dict(prompts)
@@ -66,15 +67,15 @@ def start_from(learner: Learner, prompts: dict[str, Tensor]) -> None:
         ValueError: no name in common, or another shape under the same name.
     """
     own = learner.state_dict()
-    shared = [name for name in own if name in prompts]
-    if not shared:
-        raise ValueError(f"found prompts named {', '.join(prompts)}, expected one of {', '.join(own)} to start from")
-    found, expected = ({name: tuple(side[name].shape) for name in shared} for side in (prompts, own))
-    if found != expected:
-        raise ValueError(f"found prompts of shapes {found} to start from, expected {expected}: use the same context")
+    check_shapes(shapes_of(prompts), shapes_of(own))
     with torch.no_grad():
-        for name in shared:
-            own[name].copy_(prompts[name])
+        for name, value in own.items():
+            if name in prompts:
+                value.copy_(prompts[name])
+
+
+def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in tensors.items()}
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

@@ -7,36 +7,42 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from fdbpl.pipeline.checkpoint import shapes_of
 from fdbpl.pipeline.class_lists import asked_names
 from fdbpl.pipeline.clip.blank import blank_backbone
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data import training_set
 from fdbpl.pipeline.datasets.data_set import DataSet
-from fdbpl.pipeline.learners.base import LearnerContext
+from fdbpl.pipeline.learners.base import Learner, LearnerContext
+from fdbpl.pipeline.start_file import check_start_fits
 from fdbpl.pipeline.student_plan import StudentPlan
 
 
 def check_learners(config: RunConfig, data: DataSet, plans: Iterable[StudentPlan]) -> None:
-    """Refuse learners that their models or class names do not suit; each kind is built once, however many seeds it has.
+    """Refuse learners that their models, class names or prompts to start from do not suit; each kind is built once,
+    however many seeds it has.
 
     Raises:
-        ValueError: as the learners' `build`, naming a student.
+        ValueError: as the learners' `build` and `check_start_fits`, naming a student.
     """
     seen = set()
     for plan in plans:
         choices = plan.choices()
         kind = json.dumps([choices[key] for key in ("model", "learner", "learner_options", "objective", "classes")])
-        if (kind, plan.config.vocabulary) in seen:
+        kind += plan.config.vocabulary + plan.config.prompts
+        if kind in seen:
             continue
-        seen.add((kind, plan.config.vocabulary))
+        seen.add(kind)
         try:
-            _build(config, data, plan)
+            learner = _built(config, data, plan)
         except ValueError as error:
             raise ValueError(f"student {plan.id}: {error}") from error
+        if plan.config.prompts:
+            check_start_fits(plan, data, learner.class_names, shapes_of(learner.state_dict()))
 
 
 @torch.no_grad()
-def _build(config: RunConfig, data: DataSet, plan: StudentPlan) -> None:
+def _built(config: RunConfig, data: DataSet, plan: StudentPlan) -> Learner:
     context = LearnerContext(
         backbone=blank_backbone(plan.config.model),
         class_names=asked_names(config, plan.config, training_set(data, plan).class_names).class_names,
@@ -46,6 +52,7 @@ def _build(config: RunConfig, data: DataSet, plan: StudentPlan) -> None:
     )
     learner = plan.learner_options().build(context)
     learner.eval().texts(context.class_names)
+    return learner
 
 
 def _blank_texts(class_names: Sequence[str]) -> Tensor:

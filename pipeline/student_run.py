@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fdbpl.pipeline.checkpoint import prompts_digest, read_prompts, save_prompts, start_from
+from fdbpl.pipeline.checkpoint import prompts_digest, read_prompts, save_prompts, shapes_of, start_from
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.exclusions import run_data
@@ -20,11 +20,12 @@ from fdbpl.pipeline.ingredients import gather
 from fdbpl.pipeline.kept_subset import keep_subset
 from fdbpl.pipeline.run_folder import RunFolder, StudentFolder
 from fdbpl.pipeline.staged_store import store_to_read
+from fdbpl.pipeline.start_file import USE, check_start_file, check_start_fits
 from fdbpl.pipeline.student_plan import StudentPlan
 from fdbpl.pipeline.student_record import finished_record, identity_digest, student_identity
 from fdbpl.pipeline.student_store import open_store_for
 from fdbpl.pipeline.train import TrainingLog, train
-from fdbpl.pipeline.use.saved_learner import USE, use_of
+from fdbpl.pipeline.use.saved_learner import use_of
 from fdbpl.pipeline.whole_file import replace_file, replace_json
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,9 @@ def run_student(
     with ExitStack() as stack:
         reader = stack.enter_context(open_store_for(here, plan, data)) if plan.needs_store else None
         ingredients = gather(config, plan, data, reader)
+        if plan.config.prompts:
+            shapes = shapes_of(ingredients.learner.state_dict())
+            check_start_fits(plan, data, ingredients.learner.class_names, shapes)
         if source is not None:
             start_from(ingredients.learner, source.prompts)
         torch.manual_seed(plan.seed)
@@ -106,10 +110,8 @@ class Source:
 def _source(config: RunConfig, plan: StudentPlan, data: DataSet) -> Source | None:
     """What a student begins with in place of hand-written words: another's prompts, or a file's. Raises ValueError."""
     if plan.config.prompts:
-        path = Path(plan.config.prompts)
-        if not path.is_file():
-            raise ValueError(f"student {plan.id}: found no file {path}, expected the prompts to begin with")
-        prompts, _ = read_prompts(path)
+        check_start_file(plan)
+        prompts, _ = read_prompts(Path(plan.config.prompts))
         return Source(prompts, {"prompts": prompts_digest(prompts)})
     return _source_prompts(config, plan.source, data, wanted_by=plan) if plan.source is not None else None
 

@@ -3,6 +3,7 @@ anything runs."""
 
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.refusals import check_student
+from fdbpl.pipeline.start_file import check_start_file
 from fdbpl.pipeline.student_plan import StudentPlan, list_plans
 from fdbpl.pipeline.weights import weights_source
 
@@ -40,6 +41,8 @@ def plan_by_id(config: RunConfig, student_id: str) -> StudentPlan:
 def _check_start(plan: StudentPlan) -> None:
     """Refuse what the prompts of the source cannot serve. Those of the same names are carried over; a negative prompt
     that the source has not learned begins with its own words."""
+    if plan.config.prompts:
+        check_start_file(plan)
     source = plan.source
     if source is None:
         return

@@ -16,8 +16,10 @@ from fdbpl.pipeline.clip.backbone import load_backbone
 from fdbpl.pipeline.config import ModelConfig
 from fdbpl.pipeline.learners.base import LearnerContext
 from fdbpl.pipeline.learners.catalog import learner_options
+from fdbpl.pipeline.start_file import SOURCE, USE
 from fdbpl.pipeline.use.restricted_load import load_checkpoint
-from fdbpl.pipeline.use.saved_learner import USE, Use
+from fdbpl.pipeline.use.saved_learner import Use
+from fdbpl.pipeline.weights import weights_source
 from fdbpl.pipeline.whole_file import replace_file
 
 # Public name -> ours, by learner.
@@ -70,7 +72,7 @@ def import_checkpoint(
     found = {name: tuple(value.shape) for name, value in prompts.items()}
     if found != expected:
         raise ValueError(f"{path}: found tensors {found}, expected {expected} for {learner} on {model.model}")
-    facts = {"imported_from": path.name, USE: use.to_json()}
+    facts = {"imported_from": path.name, USE: use.to_json(), SOURCE: weights_source(model.pretrained)}
     replace_file(out, save(prompts, metadata=facts_header(facts)), durable=True)
     return {"prompts": str(out), "learner": learner, "tensors": {name: list(shape) for name, shape in found.items()}}
 

@@ -16,10 +16,8 @@ from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import ModelConfig, RunConfig
 from fdbpl.pipeline.learners.base import Learner, LearnerContext
 from fdbpl.pipeline.learners.catalog import learner_options
+from fdbpl.pipeline.start_file import USE
 from fdbpl.pipeline.student_plan import StudentPlan
-
-# In the header of a file of prompts.
-USE = "use"
 
 
 @dataclass(frozen=True, kw_only=True)

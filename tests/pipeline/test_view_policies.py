@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from fdbpl.cache_layout.reader import Reader, open_reader
 from fdbpl.cache_layout.soft_labels import SoftLabels
-from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.checkpoint import prompts_digest, read_prompts
+from fdbpl.pipeline.config import RunConfig, StudentConfig
 from fdbpl.pipeline.data import load_data
 from fdbpl.pipeline.ingredients import gather
+from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.student_run import run_student
 from fdbpl.pipeline.students import student_plans
 from fdbpl.pipeline.train import Ingredients, train
@@ -125,6 +128,37 @@ def test_what_a_policy_reads(
         monkeypatch.setattr(owner, method, counting(name, getattr(owner, method)))
     assert len(losses(config_of(views=policy, epochs=8))) == 8
     assert found == {"reads": reads, "planes": planes, "rows": rows}
+
+
+def test_a_warm_up_on_informative_views_is_followed_by_all(
+    config_of: ConfigOf, student_table: Callable[..., dict[str, Any]]
+) -> None:
+    """Two stages: the second begins with what the first has learned, and is another when the first saw other crops."""
+
+    def stages(views: str) -> dict[str, Any]:
+        tables = [
+            student_table(name="warm", views=views, epochs=3),
+            student_table(name="all", starts_from="warm", epochs=1, optim=STILL),
+        ]
+        config = config_of()
+        students = tuple(
+            StudentConfig.model_validate(table | {"pretrained": config.student[0].pretrained}) for table in tables
+        )
+        config = config.model_copy(update={"student": students, "folder": config.folder / views})
+        warm, every = student_plans(config)
+        run_student(config, warm)
+        record = run_student(config, every)
+        prompts, after = (
+            read_prompts(RunFolder(config.folder).student(plan.id).prompts_file)[0] for plan in (warm, every)
+        )
+        assert record["starts_from"]["prompts"] == prompts_digest(prompts)
+        assert torch.allclose(after["positive"], prompts["positive"], rtol=0, atol=1e-6)
+        return {"identity": record["identity"], "prompts": after["positive"]}
+
+    informative, cycled = stages("informative"), stages("cycle")
+    assert (informative["prompts"] - cycled["prompts"]).abs().max() > 1e-3
+    differing = {key for key, value in informative["identity"].items() if cycled["identity"][key] != value}
+    assert differing == {"starts_from"}
 
 
 @pytest.mark.parametrize(("importance", "farthest", "nearest"), [(True, 0.02, 0.0), (False, 1.0, 0.05)])
