@@ -123,12 +123,13 @@ def demo(
     emit(run_demo(folder, Ui(quiet=json_), command=typed(), overrides=changes, retrain=retrain), json_, show_demo)
 
 
+_PRESETS = "base-to-new, few-shot, cross-dataset, domain-generalisation, methods (every learner), or tiny (on a laptop)"
+
+
 @app.command()
 def init(
     path: Annotated[Path, typer.Argument(help="file to write")] = Path("fdbpl.toml"),
-    preset: Annotated[str, typer.Option(help="base-to-new (the field's protocol) or tiny (on a laptop)")] = (
-        "base-to-new"
-    ),
+    preset: Annotated[str, typer.Option(help=_PRESETS)] = "base-to-new",
     json_: Json = False,
 ) -> None:
     """Write a complete, commented config file to start from."""

@@ -3,6 +3,7 @@ shows every key with its meaning, so that it is the reference too."""
 
 import json
 import tomllib
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,23 +13,41 @@ from pydantic import BaseModel
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.options import unknown_key
 
-PRESETS = ("base-to-new", "tiny")
+PRESETS = ("base-to-new", "few-shot", "cross-dataset", "domain-generalisation", "methods", "tiny")
 
+_STUDENT = "[[student]]"
 # Keys that hold a list of sections, written as a table each.
 _LISTS = ("student", "targets")
 
 
 def preset_values(name: str) -> dict[str, Any]:
     """What a preset sets. Raises ValueError for an unknown name."""
+    return tomllib.loads(_text(name))
+
+
+def preset_notes(name: str) -> list[list[str]]:
+    """The comment lines of a preset's head, and those above each of its tables of students: whence its recipe is."""
+    notes: list[list[str]] = []
+    comments: list[str] = []
+    for line in _text(name).splitlines():
+        if line.startswith("#"):
+            comments.append(line)
+            continue
+        if not notes or line == _STUDENT:
+            notes.append(comments)
+        comments = []
+    return notes
+
+
+def _text(name: str) -> str:
     if name not in PRESETS:
         raise ValueError(unknown_key("preset", name, list(PRESETS)))
-    text = files("fdbpl.pipeline.presets").joinpath(f"{name}.toml").read_text()
-    return tomllib.loads(text)
+    return files("fdbpl.pipeline.presets").joinpath(f"{name}.toml").read_text()
 
 
 def write_preset(path: Path, name: str) -> None:
     """Write a preset as a config file. Raises ValueError where the file exists or its folder does not."""
-    text = render(RunConfig.model_validate(preset_values(name)), f"the preset {name!r}")
+    text = render(RunConfig.model_validate(preset_values(name)), f"the preset {name!r}", preset_notes(name))
     if path.exists():
         raise ValueError(f"found {path} already, expected no file there: move it, or name another path")
     if not path.parent.is_dir():
@@ -36,15 +55,24 @@ def write_preset(path: Path, name: str) -> None:
     path.write_text(text)
 
 
-def render(config: RunConfig, origin: str) -> str:
-    """A config as TOML with every key and, behind it, what it means; its head says whence it comes."""
+def render(config: RunConfig, origin: str, notes: Sequence[Sequence[str]] = ()) -> str:
+    """A config as TOML with every key and, behind it, what it means; its head says whence it comes.
+
+    Args:
+        notes: comment lines for the head, then for each table of students.
+    """
+    head, *tables = notes or ((),)
     lines = [
         f"# A run of fdbpl, from {origin}. Relative paths are taken from this file's folder.",
         "# fdbpl submit runs all of it; teach, features, train and evaluate its steps. Each does only what is missing.",
+        *(["#", *head] if head else []),
         "",
         *_keys(config),
     ]
-    return "\n".join(lines + _inner_tables("", config)) + "\n"
+    waiting = iter(tables)
+    for line in _inner_tables("", config):
+        lines += [*(next(waiting, ()) if line == _STUDENT else ()), line]
+    return "\n".join(lines) + "\n"
 
 
 def _table(header: str, path: str, section: BaseModel) -> list[str]:
@@ -86,5 +114,6 @@ def _options(path: str, value: dict[str, Any], description: str) -> list[str]:
     lines += [f"{key} = {json.dumps(inner)}" for key, inner in value.items() if not isinstance(inner, dict)]
     for key, inner in value.items():
         if isinstance(inner, dict):
-            lines += [f"[{path}.{key}]", *(f"{name} = {json.dumps(option)}" for name, option in inner.items())]
+            told = [f"{name} = {json.dumps(option)}".ljust(44) for name, option in inner.items()]
+            lines += [f"[{path}.{key}]", *(f"{line}  # option of {key}" for line in told)]
     return lines
