@@ -47,7 +47,8 @@ class Targets:
 class Prediction:
     """What a learner says of views; the negative twins exist where it is dual.
 
-    Logits are cosines times `logit_scale`. text_features_CD are None where each image has its own text features.
+    Logits are cosines times `logit_scale`; those that answer, logits_BC, are the positive prompts' less the part
+    `subtract` of the negative ones'. text_features_CD are None where each image has its own text features.
     own_terms are losses that a learner adds to any objective's, with their weights.
     """
 
@@ -56,12 +57,21 @@ class Prediction:
     text_features_CD: Tensor | None = None
     negative_logits_BC: Tensor | None = None
     negative_text_features_CD: Tensor | None = None
+    subtract: float = 0.0
     own_terms: dict[str, Tensor] = field(default_factory=dict)
     own_weights: dict[str, float] = field(default_factory=dict)
 
     def negative(self) -> Tensor:
         assert self.negative_logits_BC is not None, "a learner of a dual objective is built in its dual form"
         return self.negative_logits_BC
+
+    def positive(self) -> Tensor:
+        """The logits of the positive prompts alone, z+ [B, C]."""
+        return self.logits_BC + self.subtract * self.negative() if self.subtract else self.logits_BC
+
+    def margins(self) -> Tensor | None:
+        """By how much each class's positive prompt outweighs its negative one, z+ - z- [B, C]; None without these."""
+        return None if self.negative_logits_BC is None else self.positive() - self.negative_logits_BC
 
 
 @dataclass(frozen=True, kw_only=True)

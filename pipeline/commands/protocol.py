@@ -46,8 +46,7 @@ def protocol(
     if dry_run:
         emit(plan_suite(suite), json_, _show_plan)
         return
-    kind = cluster or suite.runs[0].config.cluster.kind
-    result = run_suite(suite, Ui(quiet=json_), kind=kind, command=typed(), wait=watch)
+    result = run_suite(suite, Ui(quiet=json_), command=typed(), wait=watch)
     emit(result, json_, _show)
     standings = set(result["standing"].values())
     code = RUNNING if "running" in standings else COMPLETE if standings == {"complete"} else TASKS_FAILED

@@ -12,7 +12,6 @@ from fdbpl.pipeline.clip.backbone import load_backbone
 from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import DataConfig, ModelConfig, RunConfig
 from fdbpl.pipeline.device import device_here
-from fdbpl.pipeline.evaluation.harmonic_mean import harmonic_mean
 from fdbpl.pipeline.evaluation.protocol import columns, summed_up, tests_of
 from fdbpl.pipeline.evaluation.record import TestsIdentity, excluded_tests
 from fdbpl.pipeline.evaluation.student_tests import TrainedLearners, measure
@@ -95,7 +94,7 @@ def summary(config: RunConfig, students: Sequence[dict[str, Any]], method: str) 
         result[key] = round(statistics.fmean(values), 2)
         result[f"{key}_sd"] = round(statistics.stdev(values), 2) if len(values) > 1 else None
     if "hm" in result:
-        result["hm"] = round(harmonic_mean(result["base"], result["new"]), 2)
+        result["hm"] = round(statistics.harmonic_mean([result["base"], result["new"]]), 2)
     for score in own[0].get("rejection", {}):
         result.setdefault("rejection", {})[score] = {
             name: round(statistics.fmean(student["rejection"][score][name] for student in own), 2)

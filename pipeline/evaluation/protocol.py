@@ -14,7 +14,6 @@ from typing import Literal
 from fdbpl.pipeline.config import DataConfig, RunConfig
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.datasets.few_shot import base_and_new
-from fdbpl.pipeline.evaluation.harmonic_mean import harmonic_mean
 
 Part = Literal["base", "new", "all"]
 
@@ -91,7 +90,7 @@ def summed_up(config: RunConfig, accuracies: Mapping[str, float]) -> dict[str, f
     """A row's accuracies with the number that sums them up, in percent."""
     column = summary_column(config)
     if column == "hm":
-        return {**accuracies, "hm": harmonic_mean(accuracies["base"], accuracies["new"])}
+        return {**accuracies, "hm": statistics.harmonic_mean([accuracies["base"], accuracies["new"]])}
     if column == "mean":
         return {**accuracies, "mean": statistics.fmean(accuracies[target.name] for target in config.evaluate.targets)}
     return dict(accuracies)

@@ -15,13 +15,13 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 
-def scores(logits_NC: Tensor, negative_logits_NC: Tensor | None) -> dict[str, NDArray[np.float64]]:
-    """The scores [N] of images by scaled logits; those that need a negative prompt only where there is one."""
+def scores(logits_NC: Tensor, margins_NC: Tensor | None) -> dict[str, NDArray[np.float64]]:
+    """The scores [N] of images by scaled logits and by z+ - z-; those that need a negative prompt only where there is
+    one."""
     log_probs_N, likeliest_N = logits_NC.to(torch.float64).log_softmax(dim=-1).max(dim=-1)
     found = {"max_probability": log_probs_N.numpy()}
-    if negative_logits_NC is not None:
-        margins_NC = logits_NC.to(torch.float64) - negative_logits_NC.to(torch.float64)
-        margin_N = margins_NC.gather(1, likeliest_N[:, None])[:, 0]
+    if margins_NC is not None:
+        margin_N = margins_NC.to(torch.float64).gather(1, likeliest_N[:, None])[:, 0]
         found["negative"] = margin_N.numpy()
         found["both"] = (log_probs_N + logsigmoid(margin_N)).numpy()
     return found

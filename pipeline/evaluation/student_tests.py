@@ -29,7 +29,6 @@ from fdbpl.pipeline.labels_manifest import CAMPAIGN
 from fdbpl.pipeline.learners.base import Learner
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.student_plan import StudentPlan
-from fdbpl.pipeline.values import Prediction
 from fdbpl.pipeline.whole_file import replace_json
 
 OnProgress = Callable[[int, int], None]
@@ -89,30 +88,44 @@ def measure(learner: Learner, sets: TestSets, *, reject: bool, on_progress: OnPr
             where its data set has other classes.
         on_progress: called with images done and images in all.
     """
-    total = sum(int((one.labels_N >= 0).sum()) for one in sets.sets)
+    rejects = reject and not bool((sets.sets[0].labels_N >= 0).all())
+    unlisted = int((sets.sets[0].labels_N < 0).sum()) if rejects else 0
+    total = unlisted + sum(int((one.labels_N >= 0).sum()) for one in sets.sets)
+    done = 0
+
+    def count(num_images: int) -> None:
+        nonlocal done
+        done += num_images
+        if on_progress is not None:
+            on_progress(done, total)
+
     accuracies: dict[str, float] = {}
     rejections: dict[str, dict[str, float]] = {}
-    done = 0
     for number, one in enumerate(sets.sets):
         own_N = one.labels_N >= 0
-        logits_NC, negative_NC = _logits(learner, one, own_N)
+        logits_NC, margins_NC = _logits(learner, one, own_N, count)
         predicted_N = torch.full_like(one.labels_N, -1)
         predicted_N[own_N] = logits_NC.argmax(dim=-1)
         accuracies[one.test.name] = one.accuracy(predicted_N)
-        done += int(own_N.sum())
-        if on_progress is not None:
-            on_progress(done, total)
-        if reject and number == 0 and not own_N.all():
-            listed = scores(logits_NC, negative_NC)
-            unlisted = scores(*_logits(learner, one, ~own_N))
-            rejections = {name: rejection(listed[name], unlisted[name]) for name in listed}
+        if rejects and number == 0:
+            listed = scores(logits_NC, margins_NC)
+            others = scores(*_logits(learner, one, ~own_N, count))
+            rejections = {name: rejection(listed[name], others[name]) for name in listed}
     return {"accuracy": accuracies, **({"rejection": rejections} if reject else {})}
 
 
-def _logits(learner: Learner, one: TestSet, chosen_N: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Logits [M, C] of the chosen images among the test's class names, and those of negative prompts, on the CPU."""
+def _logits(
+    learner: Learner, one: TestSet, chosen_N: Tensor, count: Callable[[int], None]
+) -> tuple[Tensor, Tensor | None]:
+    """Logits [M, C] of the chosen images among the test's class names, and by how much positive prompts outweigh
+    negative ones, on the CPU; `count` is called with the images of each batch that is done."""
     texts = learner.texts(one.class_names)
-    found: list[Prediction] = [learner.predict(views, texts) for views in one.views(learner, chosen_N)]
-    logits_MC = torch.cat([part.logits_BC.float().cpu() for part in found])
-    negative = [part.negative_logits_BC for part in found if part.negative_logits_BC is not None]
-    return logits_MC, torch.cat([part.float().cpu() for part in negative]) if negative else None
+    logits, margins = [], []
+    for views in one.views(learner, chosen_N):
+        prediction = learner.predict(views, texts)
+        logits.append(prediction.logits_BC.float().cpu())
+        margin_BC = prediction.margins()
+        if margin_BC is not None:
+            margins.append(margin_BC.float().cpu())
+        count(len(views.image_ids_B))
+    return torch.cat(logits), torch.cat(margins) if margins else None

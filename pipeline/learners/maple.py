@@ -13,6 +13,7 @@ through the image encoder. Letters: B batch, C classes, D embedding, M learned t
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -63,17 +64,14 @@ class Maple(Learner):
         super().__init__(context)
         check_vision_tower(self.backbone, options.depth, option="depth")
         random = context.generator()
-
-        def prompt(words: str) -> TextPrompt:
-            return TextPrompt(
-                self.backbone,
-                words,
-                num_context=options.num_context,
-                depth=options.depth,
-                option="depth",
-                random=random,
-            )
-
+        prompt = partial(
+            TextPrompt,
+            self.backbone,
+            num_context=options.num_context,
+            depth=options.depth,
+            option="depth",
+            random=random,
+        )
         self.positive = prompt(options.context)
         widths = (self.positive.context.shape[1], vision_width(self.backbone))
         first, deeper = (linear(self.backbone, *widths, random) for _ in range(2))

@@ -18,7 +18,7 @@ Letters: B batch, C classes, D embedding.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, ClassVar
 
 import torch
@@ -100,17 +100,14 @@ class PromptSrc(Learner):
         super().__init__(context)
         self.options = options
         random = context.generator()
-
-        def prompt(words: str) -> TextPrompt:
-            return TextPrompt(
-                self.backbone,
-                words,
-                num_context=options.num_context,
-                depth=options.text_depth,
-                option="text_depth",
-                random=random,
-            )
-
+        prompt = partial(
+            TextPrompt,
+            self.backbone,
+            num_context=options.num_context,
+            depth=options.text_depth,
+            option="text_depth",
+            random=random,
+        )
         self.positive = prompt(options.context)
         self.visual = visual_tokens(
             self.backbone,

@@ -39,4 +39,5 @@ def predict_by_texts(logit_scale: float, features_BD: Tensor, texts: TextFeature
         text_features_CD=texts.positive_CD,
         negative_logits_BC=None if negative_CD is None else logit_scale * features_BD @ negative_CD.T,
         negative_text_features_CD=negative_CD,
+        subtract=texts.subtract if negative_CD is not None else 0.0,
     )

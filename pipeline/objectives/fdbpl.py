@@ -51,14 +51,14 @@ class Fdbpl(Distilling):
         agreement_B = weight_B * self.agreement(prediction, targets)
         if self.form == "presence":
             present_BC = weight_B[:, None] * targets.teacher().float().softmax(dim=-1)
-            presence_B = dual_prompt.presence(prediction.logits_BC, negative_BC, present_BC)
+            presence_B = dual_prompt.presence(prediction.positive(), negative_BC, present_BC)
             return LossTerms(
                 values={"agreement": agreement_B, "presence": presence_B}, weights={"presence": self.presence}
             )
         values = {
             "agreement": agreement_B,
             "rejection": (1.0 - weight_B) * dual_prompt.rejection(negative_BC),
-            "separation": weight_B * dual_prompt.separation(prediction.logits_BC, negative_BC),
+            "separation": weight_B * dual_prompt.separation(prediction.positive(), negative_BC),
             "ranking": self._cascade(prediction, targets, weight_B),
         }
         weights = {"rejection": self.rejection, "separation": self.separation, "ranking": self.ranking}
@@ -71,5 +71,5 @@ class Fdbpl(Distilling):
             if positive_CD is None or negative_CD is None:
                 return weight_B.new_zeros(())  # each image has its own text features; the term is zero of any
             return published_cascade(positive_CD - negative_CD, teacher_B)
-        projections_BC = (prediction.logits_BC - prediction.negative()) / prediction.logit_scale
+        projections_BC = (prediction.positive() - prediction.negative()) / prediction.logit_scale
         return difference_ranking(projections_BC, teacher_B, weight_B, self.margin)

@@ -7,14 +7,14 @@ its poster and paper. A number that could not be verified is not here; FDBPL's t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fdbpl.pipeline.config import Protocol
+from fdbpl.pipeline.config import ModelConfig, Protocol
 from fdbpl.pipeline.datasets.catalog import ELEVEN, VARIANTS
 
 _VIT_B_16 = ("ViT-B-16", "ViT-B-16-quickgelu")
 _VIT_B_32 = ("ViT-B-32", "ViT-B-32-quickgelu")
 _RN50 = ("RN50", "RN50-quickgelu")
-
-
+# Of all methods that follow a teacher.
+PUBLISHED_TEACHER = ("ViT-H-14-quickgelu", "dfn5b")
 # Training images a class, of all of them.
 PUBLISHED_SHOTS = 16
 
@@ -112,19 +112,28 @@ PUBLISHED: tuple[Published, ...] = (
 
 
 def published(
-    protocol: Protocol, model: str, pretrained: str, learner: str, objective: str, *, data_sets: Sequence[str]
+    protocol: Protocol,
+    student: ModelConfig,
+    learner: str,
+    objective: str,
+    *,
+    teacher: ModelConfig,
+    data_sets: Sequence[str],
 ) -> Published | None:
-    """What was published of that method under the same protocol, student and data sets, or None.
+    """What was published of that method under the same protocol, student, teacher and data sets, or None.
 
     Args:
+        teacher: compared where the objective follows one.
         data_sets: all that ours is averaged over; published averages are over all of the field's.
     """
     whole = {"cross-dataset": ELEVEN[1:], "domain-generalisation": VARIANTS}.get(protocol, ELEVEN)
-    if pretrained != "openai" or set(data_sets) != set(whole):
+    if student.pretrained != "openai" or set(data_sets) != set(whole):
+        return None
+    if objective not in ("", "cross_entropy") and (teacher.model, teacher.pretrained) != PUBLISHED_TEACHER:
         return None
     found = [
         one
         for one in PUBLISHED
-        if (one.protocol, one.learner, one.objective) == (protocol, learner, objective) and model in one.models
+        if (one.protocol, one.learner, one.objective) == (protocol, learner, objective) and student.model in one.models
     ]
     return found[0] if found else None

@@ -9,11 +9,10 @@ from fdbpl.pipeline.presets.preset import render
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.protocols.suite import Suite, SuiteRun
 from fdbpl.pipeline.protocols.table import suite_results
-from fdbpl.pipeline.run.bars import StepBars
-from fdbpl.pipeline.run.errors import StageFailed
 from fdbpl.pipeline.run.provenance import note_submission
 from fdbpl.pipeline.run.results import read_results
 from fdbpl.pipeline.run.submit import Submission
+from fdbpl.pipeline.run.to_end import run_to_end
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.students import student_plans
 from fdbpl.pipeline.whole_file import replace_file
@@ -45,11 +44,11 @@ def plan_suite(suite: Suite) -> dict[str, Any]:
     return {"protocol": suite.protocol, "folder": str(suite.folder), "runs": runs}
 
 
-def run_suite(suite: Suite, ui: Ui, *, kind: str, command: str, wait: bool) -> dict[str, Any]:
-    """Do what is missing of every run, and tell the table of what is there.
+def run_suite(suite: Suite, ui: Ui, *, command: str, wait: bool) -> dict[str, Any]:
+    """Do what is missing of every run, where the config says, and tell the table of what is there. Here runs are done
+    one after another; on Slurm all are submitted at once.
 
     Args:
-        kind: auto, local or slurm. Here runs are done one after another; on Slurm all are submitted at once.
         command: what a person types to go on.
         wait: on Slurm, stay until all runs have ended.
 
@@ -63,7 +62,7 @@ def run_suite(suite: Suite, ui: Ui, *, kind: str, command: str, wait: bool) -> d
     submissions = {run.name: Submission(run.config, run.file) for run in suite.runs}
     for submission in submissions.values():
         submission.check()
-    chosen, reason = choose_kind(kind)
+    chosen, reason = choose_kind(suite.runs[0].config.cluster.kind)
     for run in suite.runs:
         _keep(run)
     for name, submission in submissions.items():
@@ -72,9 +71,11 @@ def run_suite(suite: Suite, ui: Ui, *, kind: str, command: str, wait: bool) -> d
             continue
         ui.say(f"{name}: on {chosen} ({reason})")
         if chosen == "slurm":
-            submission.submit(command=command)
+            submission.start(command=command)
         else:
-            _run_here(submission.chain, submission.config.cluster.max_workers, ui, command)
+            note_submission(submission.chain, command=command, backend=chosen)
+            backend = make_backend(chosen, max_workers=submission.config.cluster.max_workers)
+            run_to_end(submission.chain, backend, ui, command=command)
     chains = {name: submission.chain for name, submission in submissions.items()}
     if chosen == "slurm" and wait:
         _wait(chains)
@@ -87,15 +88,6 @@ def _keep(run: SuiteRun) -> None:
     content = render(run.config, "the protocol").encode()
     if not run.file.exists() or run.file.read_bytes() != content:
         replace_file(run.file, content)
-
-
-def _run_here(chain: Chain, max_workers: int, ui: Ui, command: str) -> None:
-    note_submission(chain, command=command, backend="local")
-    with StepBars(ui, chain) as draw:
-        status = make_backend("local", max_workers=max_workers).run(chain, on_update=draw)
-    bad = next((step for step in status.steps if step.standing != "complete"), None)
-    if bad is not None:
-        raise StageFailed(bad, command)
 
 
 def _wait(chains: dict[str, Chain], sleep: Callable[[float], None] = time.sleep) -> None:

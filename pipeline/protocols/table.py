@@ -7,10 +7,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fdbpl.pipeline.config import Protocol
-from fdbpl.pipeline.evaluation.harmonic_mean import harmonic_mean
+from fdbpl.pipeline.config import ModelConfig, Protocol
 from fdbpl.pipeline.protocols.published import PUBLISHED_SHOTS, published
 from fdbpl.pipeline.protocols.suite import Suite
+from fdbpl.pipeline.student_plan import list_plans
 
 
 def suite_results(suite: Suite, results: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def suite_results(suite: Suite, results: Mapping[str, dict[str, Any]]) -> dict[s
         for method in [one["method"] for one in first["methods"]]:
             found = [next((m for m in one["methods"] if m["method"] == method), None) for one in complete.values()]
             rows.append(_average(suite.protocol, first["columns"], found) | {"row": method, "learned": True})
-        rows = [row | _published(suite, row, complete) for row in rows if row["num_data_sets"] == len(complete)]
+        rows = [row | _published(suite, row, list(complete)) for row in rows if row["num_data_sets"] == len(complete)]
     return {
         "protocol": suite.protocol,
         "folder": str(suite.folder),
@@ -57,25 +57,23 @@ def _average(protocol: Protocol, columns: Sequence[str], found: Sequence[dict[st
         spreads = [one[f"{column}_sd"] for one in own if one.get(f"{column}_sd") is not None]
         row[f"{column}_sd"] = round(statistics.fmean(spreads), 2) if spreads else None
     if own and protocol == "base-to-new":
-        row["hm"] = round(harmonic_mean(row["base"], row["new"]), 2)
+        row["hm"] = round(statistics.harmonic_mean([row["base"], row["new"]]), 2)
     return row
 
 
-def _published(suite: Suite, row: dict[str, Any], complete: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+def _published(suite: Suite, row: dict[str, Any], data_sets: Sequence[str]) -> dict[str, Any]:
     """What was published of a row's method, where there is anything."""
-    first = next(iter(complete.values()))
     config = suite.runs[0].config
-    learner = objective = ""
+    student: ModelConfig
     if row["learned"]:
-        student = next((one for one in first["students"] if one["method"] == row["row"]), None)
-        if student is None or student["shots"] != PUBLISHED_SHOTS:
+        plan = next((one for one in list_plans(config) if one.method == row["row"]), None)
+        if plan is None or plan.shots != PUBLISHED_SHOTS:
             return {}
-        learner, objective = student["learner"], student["objective"]
-    elif row["row"] != "student":
+        student, learner, objective = plan.config, plan.learner, plan.objective
+    elif row["row"] == "student":
+        student, learner, objective = config.student[0], "", ""
+    else:
         return {}
-    table = config.student[0]
-    carried = [target.name for target in config.evaluate.targets]
-    found = published(
-        suite.protocol, table.model, table.pretrained, learner, objective, data_sets=carried or list(complete)
-    )
+    measured = [target.name for target in config.evaluate.targets] or data_sets
+    found = published(suite.protocol, student, learner, objective, teacher=config.teacher, data_sets=measured)
     return {"published": {**found.values, "source": found.source}} if found is not None else {}

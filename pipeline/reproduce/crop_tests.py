@@ -85,6 +85,6 @@ def crop_rejection(learner: Learner, crops: CropFeatures) -> dict[str, dict[str,
     ids_V = torch.arange(len(crops.features_VD))
     views = Views(image_ids_B=ids_V, seeds_B=ids_V, labels_B=ids_V, features_BD=crops.features_VD)
     prediction = learner.predict(views, learner.texts(learner.class_names))
-    found = scores(prediction.logits_BC, prediction.negative_logits_BC)
+    found = scores(prediction.logits_BC, prediction.margins())
     shows_V = crops.shows_V.numpy()
     return {name: rejection(values[shows_V], values[~shows_V]) for name, values in found.items()}

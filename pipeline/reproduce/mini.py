@@ -14,10 +14,9 @@ from fdbpl.pipeline.reproduce.estimate import plan_reproduction
 from fdbpl.pipeline.reproduce.form import Form
 from fdbpl.pipeline.reproduce.results import read_results
 from fdbpl.pipeline.reproduce.runs import Layout
-from fdbpl.pipeline.run.bars import StepBars
-from fdbpl.pipeline.run.errors import StageFailed
 from fdbpl.pipeline.run.provenance import note_submission, provenance
 from fdbpl.pipeline.run.submit import start_chain
+from fdbpl.pipeline.run.to_end import run_to_end
 from fdbpl.slurm.backend import choose_kind, make_backend
 from fdbpl.slurm.chain import Chain
 from fdbpl.slurm.profile import read_profile
@@ -64,11 +63,7 @@ class Reproduction:
         if not all(todo.is_finished for todo in todos.values()):
             self._announce(ui)
             note_submission(self.chain, command=self.command, backend=self.kind)
-            with StepBars(ui, self.chain) as draw:
-                status = make_backend(self.kind, max_workers=self.workers).run(self.chain, on_update=draw)
-            bad = next((step for step in status.steps if step.standing != "complete"), None)
-            if bad is not None:
-                raise StageFailed(bad, self.command)
+            run_to_end(self.chain, make_backend(self.kind, max_workers=self.workers), ui, command=self.command)
         layout = Layout(self.folder)
         return {
             **read_results(self.folder),

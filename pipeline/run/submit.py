@@ -13,7 +13,7 @@ from typing import Any
 from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.config_file import read_config
-from fdbpl.pipeline.data import check_trainable, training_set
+from fdbpl.pipeline.data import check_trainable, load_data, training_set
 from fdbpl.pipeline.evaluation.protocol import tests_of
 from fdbpl.pipeline.exclusions import check_excluded, run_data
 from fdbpl.pipeline.kept_list import with_kept_list
@@ -66,12 +66,15 @@ class Submission:
 
         data = run_data(self.config)
         check_trainable(data)
-        tests_of(self.config)
+        tests = tests_of(self.config)
         plans = student_plans(self.config)
         for plan in plans:
             training_set(data, plan)
         for model in (self.config.teacher, *self.config.student):
             check_names(model.model, model.pretrained)
+        for test in tests:
+            if not len(load_data(test.data).test):
+                raise ValueError(f"{test.data.name}: found no test image, expected some to measure on")
         check_learners(self.config, data, plans)
         if self.config.store.path.exists():
             store = open_store(self.config.store.path)
@@ -124,13 +127,17 @@ class Submission:
         return step, (rate, "given")
 
     def submit(self, *, command: str) -> dict[str, Any]:
-        """Start the run; what is queued or running already is left to it.
+        """Check and start the run.
 
         Raises:
             ValueError, CacheError: as of `check`.
             SlurmError: Slurm refused.
         """
         self.check()
+        return self.start(command=command)
+
+    def start(self, *, command: str) -> dict[str, Any]:
+        """Start the run, which has been checked; what is queued or running already is left to it. Raises SlurmError."""
         RunFolder(self.config.folder).save(self.config)
         return start_chain(
             self.chain,

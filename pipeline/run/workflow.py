@@ -24,10 +24,9 @@ from fdbpl.pipeline.features import begin_features
 from fdbpl.pipeline.kept_list import with_kept_list
 from fdbpl.pipeline.labels_manifest import CAMPAIGN
 from fdbpl.pipeline.progress import Ui
-from fdbpl.pipeline.run.bars import StepBars
-from fdbpl.pipeline.run.errors import StageFailed
 from fdbpl.pipeline.run.results import read_results
 from fdbpl.pipeline.run.steps import chain_of, evaluation_steps, train_steps
+from fdbpl.pipeline.run.to_end import run_to_end
 from fdbpl.pipeline.run.todo import SEPARATOR
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.student_plan import StudentPlan
@@ -156,11 +155,7 @@ class Workflow:
             self._announce(name, todo)
         if all(todo.is_finished for todo in todos.values()):
             return {name: {} for name in names}
-        with StepBars(self.ui, chain) as draw:
-            status = self.backend.run(chain, on_update=draw)
-        bad = next((step for step in status.steps if step.standing != "complete"), None)
-        if bad is not None:
-            raise StageFailed(bad, self.command)
+        run_to_end(chain, self.backend, self.ui, command=self.command)
         paths = {name: chain.paths(name) for name in names}
         return {
             name: {task: read_record(paths[name], task).result or {} for task in todos[name].missing} for name in names

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from fdbpl.pipeline.learners.base import Learner
-from fdbpl.pipeline.loading.decoder import UnreadableImages, kept_decoder
+from fdbpl.pipeline.loading.decoder import Decoder, UnreadableImages, kept_decoder
 from fdbpl.pipeline.values import Views
 
 _BATCH = 64
@@ -25,30 +26,34 @@ def predict(
         that cannot be read has "error" in place of classes.
     """
     texts = learner.texts(class_names)
+    reader = kept_decoder(decoder, learner.backbone.device.type)
     for start in range(0, len(images), _BATCH):
         chosen = images[start : start + _BATCH]
-        reasons = dict[int, str]()
-        files, told = list(chosen), kept_decoder(decoder, learner.backbone.device.type)
-        while files:
-            try:
-                pixels_BCHW = told.center(files, learner.backbone.image_size)
-                break
-            except UnreadableImages as error:
-                bad = {files[one.index]: one.reason for one in error.images}
-                reasons |= {chosen.index(path): reason for path, reason in bad.items()}
-                files = [path for path in files if path not in bad]
-        rows = iter(_rows(learner, class_names, texts, pixels_BCHW, top)) if files else iter(())
-        for number, path in enumerate(chosen):
-            yield {"image": str(path), **({"error": reasons[number]} if number in reasons else next(rows))}
+        pixels_BCHW, reasons = _readable(reader, chosen, learner.backbone.image_size)
+        rows = iter(() if pixels_BCHW is None else _rows(learner, class_names, texts, pixels_BCHW, top))
+        for path in chosen:
+            yield {"image": str(path), **({"error": reasons[path]} if path in reasons else next(rows))}
+
+
+def _readable(decoder: Decoder, paths: Sequence[Path], size: int) -> tuple[Tensor | None, dict[Path, str]]:
+    """Pixels of those images that can be read, in order (None: of none), and why the others cannot."""
+    reasons: dict[Path, str] = {}
+    while files := [path for path in paths if path not in reasons]:
+        try:
+            return decoder.center(files, size), reasons
+        except UnreadableImages as error:
+            reasons |= {files[one.index]: one.reason for one in error.images}
+    return None, reasons
 
 
 def _rows(
-    learner: Learner, class_names: Sequence[str], texts: Any, pixels_BCHW: torch.Tensor, top: int
+    learner: Learner, class_names: Sequence[str], texts: Any, pixels_BCHW: Tensor, top: int
 ) -> Iterator[dict[str, Any]]:
     ids_B = torch.arange(len(pixels_BCHW))
     features_BD = learner.backbone.encode_pixels(pixels_BCHW) if "features" in learner.needs else None
     views = Views(image_ids_B=ids_B, seeds_B=ids_B, labels_B=ids_B, pixels_BCHW=pixels_BCHW, features_BD=features_BD)
     prediction = learner.predict(views, texts)
+    margins_BC = prediction.margins()
     probs_BC = prediction.logits_BC.float().softmax(dim=-1).cpu()
     best_BK = probs_BC.topk(min(top, len(class_names)), dim=-1)
     for row, (probs_K, places_K) in enumerate(zip(best_BK.values.tolist(), best_BK.indices.tolist(), strict=True)):
@@ -57,7 +62,6 @@ def _rows(
             for place, prob in zip(places_K, probs_K, strict=True)
         ]
         found: dict[str, Any] = {"classes": classes}
-        if prediction.negative_logits_BC is not None:
-            margin = prediction.logits_BC[row, places_K[0]] - prediction.negative_logits_BC[row, places_K[0]]
-            found["accepted"] = round(float(margin.float().sigmoid()), 6)
+        if margins_BC is not None:
+            found["accepted"] = round(float(margins_BC[row, places_K[0]].float().sigmoid()), 6)
         yield found

@@ -127,7 +127,7 @@ def nothing(world: Path) -> None:
         (nothing, ["train", "fdbpl.toml"], "fdbpl teach"),
         (nothing, ["train", "fdbpl.toml", "--set", "student.0.shots=9"], "class 0 has 4"),
         (nothing, ["cache", "info", "none.zarr"], "no store at"),
-        (nothing, ["init", "--preset", "huge"], "base-to-new, tiny"),
+        (nothing, ["init", "--preset", "huge"], "base-to-new, cross-dataset, domain-generalisation"),
         (nothing, ["init", "none/fdbpl.toml"], "found no folder none"),
         (nothing, ["teach", "fdbpl.toml", "--clutser", "local"], "--clutser"),
         (no_data, ["teach", "fdbpl.toml"], "world"),

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -168,3 +169,15 @@ def test_in_the_form_presence_both_prompts_decide_together() -> None:
     assert terms.values["presence"][1].item() == pytest.approx(rejected, rel=1e-5)
     whole = terms.values["agreement"].mean() + 3.0 * terms.values["presence"].mean()
     assert terms.total().item() == pytest.approx(whole.item(), rel=1e-6)
+
+
+def test_what_the_answer_subtracts_is_no_part_of_the_terms_of_both_prompts() -> None:
+    """z+ and z- are the prompts' own logits, whatever of the negative ones is taken from the answer."""
+    certain = Targets(labels_B=torch.tensor([0, 1]), teacher_logits_BC=torch.tensor([[99.0, 0.0], [0.0, 99.0]]))
+    plain = prediction()
+    subtracting = replace(plain, logits_BC=plain.logits_BC - 0.5 * plain.negative(), subtract=0.5)
+    for options in ({"margin": 9.0}, {"form": "presence"}):
+        one, other = (make_objective("fdbpl", options)(each, certain) for each in (plain, subtracting))
+        for name in set(one.values) - {"agreement"}:
+            torch.testing.assert_close(one.values[name], other.values[name])
+        assert not torch.allclose(one.values["agreement"], other.values["agreement"])

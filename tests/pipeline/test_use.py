@@ -85,6 +85,16 @@ def test_images_that_cannot_be_read_are_told_beside_the_others(
     assert ["cannot be read" in line for line in lines] == [True, False, True]
 
 
+def test_an_image_that_is_named_twice_is_told_twice(prompts: Path, image: Path, tmp_path: Path, call: Call) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
+    named = ["bad.jpg", str(image), "bad.jpg", str(image)]
+    done = call("predict", *named, "--prompts", str(prompts), "--json")
+    found = json.loads(done.stdout)["predictions"]
+    assert [one["image"] for one in found] == named
+    assert ["error" in one for one in found] == [True, False, True, False]
+    assert found[1] == found[3]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -13,6 +13,7 @@ from fdbpl.pipeline.clip.backbone import load_backbone
 from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.evaluation.record import untested_students
+from fdbpl.pipeline.evaluation.student_tests import TrainedLearners, measure
 from fdbpl.pipeline.evaluation.test_sets import TestSets
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.workflow import Workflow
@@ -101,3 +102,16 @@ def test_prompts_tell_how_they_are_used(trained: RunConfig) -> None:
     assert set(prompts) == {"positive", "negative"}
     assert all(value.dtype == torch.float32 for value in prompts.values())
     assert (facts["use"]["learner"], facts["use"]["dual"], len(facts["use"]["class_names"])) == ("coop", True, 16)
+
+
+def test_tests_that_take_long_tell_how_far_they_are(trained: RunConfig) -> None:
+    """Batch by batch, with the images that are rejected counted too."""
+    workflow(trained).evaluate()
+    small = trained.model_copy(update={"loading": trained.loading.model_copy(update={"batch_size": 8})})
+    (plan, _) = student_plans(small)
+    told: list[tuple[int, int]] = []
+    with TrainedLearners(small, "cpu") as learners:
+        learner = learners.of(plan)
+        learner.needs = frozenset({"features", "pixels"})  # as of a learner that reads images
+        measure(learner, TestSets(small, plan.config), reject=True, on_progress=lambda *now: told.append(now))
+    assert told == [(8 * number, 96) for number in range(1, 13)]

@@ -6,7 +6,6 @@ import pytest
 from fdbpl.pipeline.config import DataConfig, EvaluateConfig, RunConfig
 from fdbpl.pipeline.datasets.data_set import DataSet, Split
 from fdbpl.pipeline.evaluation import protocol as protocols
-from fdbpl.pipeline.evaluation.harmonic_mean import harmonic_mean
 from fdbpl.pipeline.evaluation.protocol import columns, summed_up
 
 
@@ -45,7 +44,7 @@ def test_rows_are_summed_up_as_the_field_does() -> None:
     carried = summed_up(config("cross-dataset", "a", "b"), {"own": 90.0, "a": 50.0, "b": 60.0})
     assert carried["mean"] == 55.0, "the own data set is no part of the mean"
     assert summed_up(config("few-shot"), {"accuracy": 70.0}) == {"accuracy": 70.0}
-    assert harmonic_mean(0.0, 0.0) == 0.0
+    assert summed_up(config("base-to-new"), {"base": 0.0, "new": 0.0})["hm"] == 0.0
 
 
 @pytest.mark.parametrize(

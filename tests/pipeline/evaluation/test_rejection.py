@@ -12,7 +12,7 @@ from fdbpl.pipeline.evaluation.rejection import auc, rejection, scores
 def test_scores_by_hand() -> None:
     logits = torch.tensor([[math.log(3.0), 0.0], [0.0, math.log(4.0)]])
     negative = torch.tensor([[0.0, 9.0], [9.0, math.log(4.0)]])
-    found = scores(logits, negative)
+    found = scores(logits, logits - negative)
     assert found["max_probability"].tolist() == pytest.approx([math.log(0.75), math.log(0.8)])
     assert found["negative"].tolist() == pytest.approx([math.log(3.0), 0.0])
     # sigmoid(log 3) = 3/4, sigmoid(0) = 1/2.

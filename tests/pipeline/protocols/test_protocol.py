@@ -132,6 +132,15 @@ def test_what_is_not_there_is_told_before_anything_starts(
     assert not (tmp_path / "suite").exists()
 
 
+def test_a_target_that_is_not_there_is_told_before_the_teacher_runs(
+    root: Path, write_config: WriteConfig, student_table: StudentTable, tmp_path: Path, call: Call
+) -> None:
+    path = config_file(write_config, [student_table()])
+    done = call("protocol", "cross-dataset", path, "--root", str(root), "--data-sets", "dtd,food101")
+    assert done.returncode == 2 and "food101" in done.stderr
+    assert not list((tmp_path / "suite").rglob("store.zarr"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "changes", "message"),
     [
