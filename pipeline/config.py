@@ -101,6 +101,9 @@ class StoreConfig(Section):
     """Where soft labels lie, and in what pieces they are written: one task writes one block."""
 
     path: Path = Field(Path("store.zarr"), description="the Zarr store; relative to the run's folder")
+    images: Literal["all", "students"] = Field(
+        "all", description="training images to label: all, or those that this run's students learn from"
+    )
     images_per_block: Positive = Field(1024, description="images of a block")
     seeds_per_block: Positive = Field(16, description="crop seeds of a block")
     labels: tuple[Encoding, ...] = Field(
@@ -241,3 +244,12 @@ class RunConfig(Section):
     student: tuple[StudentConfig, ...] = ()
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
     cluster: ClusterConfig = Field(default_factory=ClusterConfig)
+
+    @model_validator(mode="after")
+    def _students_to_label_for(self) -> "RunConfig":
+        if self.store.images == "students" and not self.student:
+            raise ValueError('store.images = "students": found no [[student]] table, expected some, or "all"')
+        if self.store.images == "students" and self.data.bad_images == "exclude":
+            # An excluded image lets students draw another one, which would not be labelled.
+            raise ValueError('store.images = "students": found data.bad_images = "exclude", expected "error", or "all"')
+        return self

@@ -21,6 +21,7 @@ from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.device import device_here
 from fdbpl.pipeline.grid import grown_grid, new_paths
+from fdbpl.pipeline.labelled import labelled
 from fdbpl.pipeline.labels_manifest import CAMPAIGN
 from fdbpl.pipeline.scan_run import Say, scan_run
 from fdbpl.pipeline.supervision import stored_labels
@@ -52,7 +53,7 @@ def wanting(store: Store, config: RunConfig, data: DataSet) -> Wanting:
             except NoSuchLabels as error:
                 refused.append((names, error))
     return Wanting(
-        paths=new_paths(store, data.train.paths),
+        paths=new_paths(store, labelled(config, data).paths),
         num_seeds=grid.num_seeds if config.crops.seeds > grid.num_seeds else None,
         classes=tuple(refused),
     )

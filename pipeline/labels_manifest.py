@@ -15,6 +15,7 @@ from fdbpl.cache_layout.manifest import Manifest, canonical_json, digest_of
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.device import planned_device
+from fdbpl.pipeline.labelled import labelled
 from fdbpl.pipeline.weights import weights_source
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def full_manifest(
             "crops": stated["crops"] | {"size": teacher.image_size},
             # Those that the store was made with; what is added later is vouched for by its seal.
             "images": {
-                "list": data.train.digest,
+                "list": labelled(config, data).digest,
                 "content": images.digest,
                 "file_digests": "sha256" if config.data.digests else "skipped",
             },

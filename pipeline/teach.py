@@ -34,6 +34,7 @@ from fdbpl.pipeline.device import choose_device, decoder_name, device_here, plan
 from fdbpl.pipeline.exclusions import check_excluded
 from fdbpl.pipeline.grid import new_grid
 from fdbpl.pipeline.grow import grow_store, refuse, wanting
+from fdbpl.pipeline.labelled import labelled
 from fdbpl.pipeline.labels_manifest import (
     CAMPAIGN,
     CLASS_LIST,
@@ -88,8 +89,9 @@ def prepare_store(
     own, *vocabularies = wanted_names(config, data)
     class_lists = [own.in_store(teacher, CLASS_LIST), *(names.in_store(teacher) for names in vocabularies)]
     # Last, for it takes longest: nothing else is refused after it.
+    wanted = labelled(config, data)
     images = scan_run(
-        config, data.train.paths, data.train.labels, on_progress=on_progress, digests=config.data.digests, say=say
+        config, wanted.paths, wanted.labels, on_progress=on_progress, digests=config.data.digests, say=say
     )
     grid = new_grid(config, len(images))
     return create_store(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property, lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -177,12 +178,19 @@ def embedding_width(model: str) -> int:
 
 
 def check_names(model: str, pretrained: str) -> None:
-    """Refuse an unknown model, and weights that are neither a known tag nor a file, before anything is built."""
+    """Refuse an unknown model, one that needs a package which is not here, and weights that are neither a known tag nor
+    a file, before anything is built. Raises ValueError."""
     import open_clip
 
     register_tiny_models()
     if model not in open_clip.list_models():
         raise _unknown_model(model)
+    text = open_clip.get_model_config(model)["text_cfg"]
+    if ("hf_tokenizer_name" in text or "hf_model_name" in text) and find_spec("transformers") is None:
+        raise ValueError(
+            f"found no package transformers, expected it for the tokenizer of {model}: "
+            "python -m pip install transformers"
+        )
     tags = open_clip.list_pretrained_tags_by_model(model)
     if pretrained not in tags and not Path(pretrained).is_file():
         raise ValueError(

@@ -7,10 +7,11 @@ from pathlib import Path
 from fdbpl.cache_layout.blocks import BlockGrid
 from fdbpl.cache_layout.store import Store, open_store
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.datasets.data_set import DataSet
+from fdbpl.pipeline.datasets.data_set import DataSet, Split
 from fdbpl.pipeline.exclusions import run_data
 from fdbpl.pipeline.feature_names import feature_campaigns
 from fdbpl.pipeline.grid import grown_grid, new_grid, new_paths
+from fdbpl.pipeline.labelled import labelled
 from fdbpl.pipeline.labels_manifest import CAMPAIGN
 from fdbpl.pipeline.run_folder import saved_config
 
@@ -32,6 +33,11 @@ class RunState:
         return run_data(self.config)
 
     @cached_property
+    def labelled(self) -> Split:
+        """The training images that the store shall hold."""
+        return labelled(self.config, self.data)
+
+    @cached_property
     def store(self) -> Store | None:
         return open_store(self.config.store.path) if self.config.store.path.exists() else None
 
@@ -47,9 +53,9 @@ class RunState:
     def teacher_grid(self) -> BlockGrid:
         """How far the teacher's labels shall reach."""
         if self.store is None:
-            return new_grid(self.config, len(self.data.train.paths))
+            return new_grid(self.config, len(self.labelled))
         if self.grows:
-            return grown_grid(self.store, self.config, len(new_paths(self.store, self.data.train.paths)) or None)
+            return grown_grid(self.store, self.config, len(new_paths(self.store, self.labelled.paths)) or None)
         return self.store.campaign(CAMPAIGN).grid
 
     @property

@@ -26,7 +26,7 @@ def units_left(run: RunState, step: str, missing: Sequence[str]) -> tuple[int, i
     """
     config = run.config
     if step == "prepare":
-        return (len(run.data.train.paths), 0) if missing else (0, 0)
+        return (len(run.labelled), 0) if missing else (0, 0)
     if step == "teach":
         views = _views(run, missing)
         return views, views * label_bytes(config, len(run.data.class_names)) if missing else 0

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,12 @@ def test_a_checkpoint_of_another_model_is_refused(shared: Path) -> None:
 def test_unknown_names_are_refused_with_the_known(model: str, pretrained: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_names(model, pretrained)
+
+
+def test_a_tokenizer_of_a_package_that_is_not_here_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ValueError, match="pip install transformers"):
+        check_names("ViT-B-16-SigLIP", "webli")
 
 
 def test_the_teacher_of_the_field_is_known() -> None:
