@@ -22,8 +22,9 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 demo: setup ## make a small world and run the whole main job on it (ARGS='--help' for options)
 	$(BIN)/fdbpl demo $(ARGS)
 
+# Two processes share two cores: more threads than that wait for each other.
 test: setup packages ## set up and run all tests (ARGS='-k name' to choose)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Slurm is tested on a real cluster in a temporary directory, and spdl, a peer of the decoders, needs FFmpeg's libraries;
 # Debian has them as packages.

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,11 @@ from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.config_file import parse_config
 from fdbpl.pipeline.datasets.world import WorldSpec, make_world
 from fdbpl.pipeline.progress import Ui
+from fdbpl.pipeline.protocols import start as protocols_module
+from fdbpl.pipeline.run import workflow as workflow_module
 from fdbpl.pipeline.run.workflow import Workflow
+from fdbpl.slurm.backend import Backend, LocalBackend, make_backend
+from fdbpl.slurm.local_pool import LocalPool
 
 # `bad_files` and `small_clips` are within reach of the tests.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -156,6 +161,21 @@ def make_config(shared: Path, tmp_path: Path) -> MakeConfig:
         return parse_config(small_values(str(tmp_path / "run"), **changes), base=shared, where="test")
 
     return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_workers() -> Iterator[None]:
+    """Runs of this process share the workers of one pool, as a command's steps do: each start loads torch anew."""
+    pool = LocalPool(2)
+
+    def make(kind: str, *, max_workers: int | None = None) -> Backend:
+        made = make_backend(kind, max_workers=max_workers)
+        return replace(made, pool=pool) if isinstance(made, LocalBackend) and max_workers == 2 else made
+
+    with pool, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workflow_module, "make_backend", make)
+        patch.setattr(protocols_module, "make_backend", make)
+        yield
 
 
 @pytest.fixture(scope="session")

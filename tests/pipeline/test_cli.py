@@ -138,11 +138,11 @@ def nothing(world: Path) -> None:
     ids=lambda value: value.__name__ if callable(value) else None,
 )
 def test_wrong_input_is_told_and_nothing_is_written(
-    break_it: Callable[[Path], None], arguments: list[str], message: str, world: Path, run: Run
+    break_it: Callable[[Path], None], arguments: list[str], message: str, world: Path, call: Run
 ) -> None:
     break_it(world)
     before = sorted(world.rglob("*"))
-    answer = run(*arguments)
+    answer = call(*arguments)
     assert answer.returncode == 2, answer.stderr
     assert message in answer.stderr
     assert "Traceback" not in answer.stderr
@@ -154,7 +154,7 @@ def test_wrong_input_is_told_and_nothing_is_written(
 
 @pytest.mark.slow
 def test_stopped_by_a_signal_it_keeps_what_is_complete_and_says_how_to_go_on(world: Path, run: Run) -> None:
-    arguments = ["teach", "fdbpl.toml", "--set", "store.images_per_block=2", "--set", "crops.seeds=2"]
+    arguments = ["teach", "fdbpl.toml", "--set", "store.images_per_block=8", "--set", "crops.seeds=2"]
     process = subprocess.Popen(
         [sys.executable, "-m", "fdbpl.pipeline.cli", *arguments], cwd=world, stderr=subprocess.PIPE, text=True
     )
@@ -166,11 +166,11 @@ def test_stopped_by_a_signal_it_keeps_what_is_complete_and_says_how_to_go_on(wor
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 75, errors
-    assert "To go on: fdbpl teach fdbpl.toml --set store.images_per_block=2" in errors
+    assert "To go on: fdbpl teach fdbpl.toml --set store.images_per_block=8" in errors
     kept = len(list(done.glob("[0-9]*")))
     assert kept > 0
     facts = json.loads(run(*arguments, "--json").stdout)
-    assert facts["views_computed"] == facts["views"] - kept * 4
+    assert facts["views_computed"] == facts["views"] - kept * 16
 
 
 def test_an_error_in_json_is_an_object_too(world: Path, run: Run) -> None:
