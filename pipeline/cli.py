@@ -167,7 +167,7 @@ def _workflow(path: Path, set_: list[str] | None, cluster: str | None, json_: bo
     from fdbpl.pipeline.config_file import read_config
     from fdbpl.pipeline.progress import Ui
     from fdbpl.pipeline.run.workflow import Workflow
-    from fdbpl.pipeline.students import student_plans
+    from fdbpl.pipeline.students.checked import student_plans
 
     config = read_config(path, overrides(set_, cluster))
     student_plans(config)  # a senseless student is refused before any step, not after the teacher has run

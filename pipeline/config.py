@@ -20,6 +20,8 @@ Supervision = Literal["hard", "online", "cached"]
 StepName = Literal["prepare", "teach", "features", "test-features", "train", "test-students", "report", "check"]
 Protocol = Literal["base-to-new", "few-shot", "cross-dataset", "domain-generalisation"]
 ViewPolicy = Literal["cycle", "random", "informative", "curriculum"]
+# Those that choose by what the teacher can tell of a crop.
+WEIGHING: tuple[ViewPolicy, ...] = ("informative", "curriculum")
 Positive = Annotated[int, Field(gt=0)]
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from fdbpl.pipeline.config import DataConfig, RunConfig, StudentConfig, TeacherConfig
-from fdbpl.pipeline.data_defaults import with_defaults
+from fdbpl.pipeline.data.defaults import with_defaults
 from fdbpl.pipeline.options import unknown_key
 from fdbpl.slurm.profile import profile_file
 

@@ -14,10 +14,10 @@ from fdbpl.pipeline.clip.tiny import unpack_tiny_checkpoints
 from fdbpl.pipeline.clip.world_training import train_clip
 from fdbpl.pipeline.config_file import read_config
 from fdbpl.pipeline.datasets.world import World, WorldSpec, make_world
+from fdbpl.pipeline.evaluation.regions import KINDS, region_weights
 from fdbpl.pipeline.evaluation.report import result_table
 from fdbpl.pipeline.presets.preset import write_preset
 from fdbpl.pipeline.progress import Ui
-from fdbpl.pipeline.regions import KINDS, region_weights
 from fdbpl.pipeline.run.workflow import Workflow
 
 WORLD_SEED = 0

@@ -4,6 +4,7 @@ import ast
 import configparser
 import os
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,18 @@ def test_folders_import_in_one_direction(path: Path) -> None:
         assert top not in FOLDERS, f"{path} imports {module}: say fdbpl.{module}"
         if top == "fdbpl":
             assert rest.split(".")[0] in MAY_IMPORT[folder], f"{folder} must not import {module} ({path})"
+
+
+def test_packages_of_the_pipeline_import_in_one_direction() -> None:
+    """None imports one that imports it, by whatever way. Files beside them hold what all share, and the commands."""
+    packages = {path.name for path in (ROOT / "pipeline").iterdir() if path.is_dir()}
+    imported: dict[str, set[str]] = {package: set() for package in packages}
+    for path in FILES:
+        place = path.relative_to(ROOT).parts
+        if place[0] == "pipeline" and place[1] in packages:
+            modules = (module.split(".") for module in imports_of(path) if module.startswith("fdbpl.pipeline."))
+            imported[place[1]] |= {parts[2] for parts in modules} & packages - {place[1]}
+    TopologicalSorter(imported).prepare()  # raises CycleError
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fdbpl.pipeline.clip.tiny import unpack_tiny_checkpoints
 from fdbpl.pipeline.config import ClusterConfig, DataConfig, EvaluateConfig
-from fdbpl.pipeline.data_defaults import with_defaults
+from fdbpl.pipeline.data.defaults import with_defaults
 from fdbpl.pipeline.datasets.catalog import KNOWN
 from fdbpl.pipeline.datasets.world import WorldSpec, make_world
 from fdbpl.pipeline.presets.preset import write_preset

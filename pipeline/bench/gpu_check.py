@@ -23,18 +23,18 @@ from fdbpl.pipeline.bench.teacher import PASS, TeacherParameters, bench_config, 
 from fdbpl.pipeline.bench.varied_images import make_varied_images
 from fdbpl.pipeline.clip.backbone import forget_backbones, load_backbone, random_checkpoint
 from fdbpl.pipeline.config import ModelConfig, Precision
-from fdbpl.pipeline.data import load_data
+from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.device import choose_device
-from fdbpl.pipeline.features import begin_features, feature_block
-from fdbpl.pipeline.ingredients import gather
+from fdbpl.pipeline.labels.features import begin_features, feature_block
+from fdbpl.pipeline.labels.teach import TeacherLabels, prepare_store
 from fdbpl.pipeline.loading.decoder import LARGEST_DIFFERENCE, MEAN_DIFFERENCE, make_decoder
-from fdbpl.pipeline.optim import make_optimizer
 from fdbpl.pipeline.progress import Ui
-from fdbpl.pipeline.students import student_plans
-from fdbpl.pipeline.teach import TeacherLabels, prepare_store
-from fdbpl.pipeline.train import step
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.training.ingredients import gather
+from fdbpl.pipeline.training.optim import make_optimizer
+from fdbpl.pipeline.training.train import step
+from fdbpl.pipeline.training.views import views_of
 from fdbpl.pipeline.versions import installed
-from fdbpl.pipeline.views import views_of
 
 MIN_SHARE = 0.9
 # A bit of the arithmetic's values, as they are summed up in another order.

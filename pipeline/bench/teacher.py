@@ -13,7 +13,6 @@ import torch
 
 from fdbpl.cache_layout.seal import seal
 from fdbpl.cache_layout.store import open_store
-from fdbpl.pipeline.batches import MOST_BATCHES, pixel_batches
 from fdbpl.pipeline.bench.decode import make_images
 from fdbpl.pipeline.bench.machine import machine
 from fdbpl.pipeline.bench.peak_memory import growth_bytes
@@ -22,13 +21,14 @@ from fdbpl.pipeline.clip.backbone import Backbone, load_backbone, random_checkpo
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.config_file import parse_config
 from fdbpl.pipeline.device import choose_device
-from fdbpl.pipeline.labels_manifest import CAMPAIGN
+from fdbpl.pipeline.labels.manifest import CAMPAIGN
+from fdbpl.pipeline.labels.teach import image_root, prepare_store, teach_block
+from fdbpl.pipeline.loading.batches import MOST_BATCHES, pixel_batches
 from fdbpl.pipeline.loading.decoder import kept_decoder
+from fdbpl.pipeline.loading.windows import ComputedWindows, Pixels
 from fdbpl.pipeline.progress import Ui
-from fdbpl.pipeline.teach import image_root, prepare_store, teach_block
 from fdbpl.pipeline.versions import installed
 from fdbpl.pipeline.whole_file import replace_json
-from fdbpl.pipeline.windows import ComputedWindows, Pixels
 
 # Threads, imported modules, and files as they are on disk.
 _RUNTIME_BYTES = 64 * 2**20

@@ -24,7 +24,7 @@ def info(
     json_: Json = False,
 ) -> None:
     """What a store holds: manifest, arrays, bytes a view, how far off labels can be, and how complete it is."""
-    from fdbpl.pipeline.store_info import store_info
+    from fdbpl.pipeline.labels.store_info import store_info
 
     emit(store_info(store), json_, _show)
 

@@ -65,11 +65,11 @@ def shards(
 ) -> None:
     """Copy a data set's images into tar shards, in the order of its lists. Run it again: it goes on, or is done."""
     from fdbpl.cache_layout.disk_space import free_bytes
-    from fdbpl.pipeline.data import load_data
+    from fdbpl.pipeline.data.load import load_data
+    from fdbpl.pipeline.data.pack import plan_shards, write_shards
+    from fdbpl.pipeline.data.packed import bytes_to_write, check_made, look_at_images
     from fdbpl.pipeline.datasets.split_json import split_content
     from fdbpl.pipeline.progress import Ui
-    from fdbpl.pipeline.shards.pack import plan_shards, write_shards
-    from fdbpl.pipeline.shards.packed import bytes_to_write, check_made, look_at_images
     from fdbpl.pipeline.whole_file import replace_file
 
     config = _data_config(source, images, split)
@@ -172,7 +172,7 @@ def index(
 def _data_config(source: Path, images: str, split: str | None) -> "DataConfig":
     from fdbpl.pipeline.config import DataConfig
     from fdbpl.pipeline.config_file import read_config
-    from fdbpl.pipeline.data_defaults import with_defaults
+    from fdbpl.pipeline.data.defaults import with_defaults
 
     if not source.is_dir():
         return read_config(source).data

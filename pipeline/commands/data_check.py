@@ -9,11 +9,11 @@ from rich.table import Table
 
 from fdbpl.pipeline.config import DataConfig, RunConfig
 from fdbpl.pipeline.config_file import read_config
-from fdbpl.pipeline.data import load_data, training_set
-from fdbpl.pipeline.data_check import DataCheck, Finding, check_data
+from fdbpl.pipeline.data.check import DataCheck, Finding, check_data
+from fdbpl.pipeline.data.load import load_data, training_set
 from fdbpl.pipeline.datasets.catalog import KNOWN, LAYOUTS
 from fdbpl.pipeline.options import unknown_key
-from fdbpl.pipeline.student_plan import list_plans
+from fdbpl.pipeline.students.plan import list_plans
 
 _NUM_SHOWN = 5
 

@@ -37,8 +37,8 @@ def export(
     """The text classifier of learned prompts as a plain matrix [classes, width], for use from open_clip alone."""
     from fdbpl.pipeline.datasets.name_list import read_names
     from fdbpl.pipeline.device import choose_device
+    from fdbpl.pipeline.training.saved_learner import load_learner
     from fdbpl.pipeline.use.export import export_classifier
-    from fdbpl.pipeline.use.saved_learner import load_learner
 
     learner, use = load_learner(prompts, choose_device(device), pretrained=pretrained, teacher=teacher)
     names = read_names(classes) if classes is not None else use.class_names
@@ -64,8 +64,8 @@ def predict(
     """The likeliest classes of images by learned prompts. Exit code 1 where an image cannot be read."""
     from fdbpl.pipeline.datasets.name_list import read_names
     from fdbpl.pipeline.device import choose_device
+    from fdbpl.pipeline.training.saved_learner import load_learner
     from fdbpl.pipeline.use import predict as predicting
-    from fdbpl.pipeline.use.saved_learner import load_learner
 
     learner, use = load_learner(prompts, choose_device(device), pretrained=pretrained, teacher=teacher)
     names = read_names(classes) if classes is not None else use.class_names

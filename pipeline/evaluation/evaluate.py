@@ -11,16 +11,16 @@ from typing import Any
 from fdbpl.pipeline.clip.backbone import load_backbone
 from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import DataConfig, ModelConfig, RunConfig
+from fdbpl.pipeline.data.exclusions import run_data
 from fdbpl.pipeline.device import device_here
 from fdbpl.pipeline.evaluation.protocol import columns, summed_up, tests_of
 from fdbpl.pipeline.evaluation.record import TestsIdentity, excluded_tests
 from fdbpl.pipeline.evaluation.student_tests import TrainedLearners, measure
 from fdbpl.pipeline.evaluation.test_sets import TestSets
-from fdbpl.pipeline.exclusions import run_data
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.student_plan import StudentPlan
-from fdbpl.pipeline.student_record import finished_records
-from fdbpl.pipeline.students import student_plans
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.students.plan import StudentPlan
+from fdbpl.pipeline.training.student_record import finished_records
 from fdbpl.pipeline.weights import model_key
 
 Templates = Callable[[DataConfig], tuple[str, ...]]

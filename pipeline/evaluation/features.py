@@ -14,16 +14,16 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from fdbpl.pipeline.batches import DEPTH, made_ahead
 from fdbpl.pipeline.clip.backbone import load_backbone
 from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.data.scan_run import scan_run
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.device import choose_device, decoder_name
 from fdbpl.pipeline.evaluation.record import TestPass, features_identity, has_test_features, test_passes
+from fdbpl.pipeline.labels.teach import image_root
+from fdbpl.pipeline.loading.batches import DEPTH, made_ahead
 from fdbpl.pipeline.loading.decoder import UnreadableImage, UnreadableImages, kept_decoder
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.scan_run import scan_run
-from fdbpl.pipeline.teach import image_root
 from fdbpl.pipeline.whole_file import replace_file
 
 

@@ -9,14 +9,14 @@ from safetensors import safe_open
 
 from fdbpl.cache_layout.manifest import digest_of
 from fdbpl.pipeline.config import ModelConfig, RunConfig
-from fdbpl.pipeline.data import load_data
+from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.device import decoder_name
 from fdbpl.pipeline.evaluation.protocol import Test, tests_of
-from fdbpl.pipeline.labels_manifest import names_digest
+from fdbpl.pipeline.labels.manifest import names_digest
 from fdbpl.pipeline.learners.catalog import learner_entry
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.student_plan import StudentPlan, list_plans
+from fdbpl.pipeline.students.plan import StudentPlan, list_plans
 from fdbpl.pipeline.weights import model_key, weights_source
 
 

@@ -13,22 +13,22 @@ import torch
 from torch import Tensor
 
 from fdbpl.cache_layout.reader import Reader, open_reader
-from fdbpl.pipeline.checkpoint import load_into, read_prompts
-from fdbpl.pipeline.class_lists import Names
 from fdbpl.pipeline.clip.backbone import load_backbone
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import training_set
+from fdbpl.pipeline.data.exclusions import run_data
+from fdbpl.pipeline.data.load import training_set
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.device import choose_device
 from fdbpl.pipeline.evaluation.record import TestsIdentity
 from fdbpl.pipeline.evaluation.rejection import rejection, scores
 from fdbpl.pipeline.evaluation.test_sets import TestSet, TestSets
-from fdbpl.pipeline.exclusions import run_data
-from fdbpl.pipeline.ingredients import build_learner
-from fdbpl.pipeline.labels_manifest import CAMPAIGN
+from fdbpl.pipeline.labels.class_lists import Names
+from fdbpl.pipeline.labels.manifest import CAMPAIGN
 from fdbpl.pipeline.learners.base import Learner
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.student_plan import StudentPlan
+from fdbpl.pipeline.students.plan import StudentPlan
+from fdbpl.pipeline.training.checkpoint import load_into, read_prompts
+from fdbpl.pipeline.training.ingredients import build_learner
 from fdbpl.pipeline.whole_file import replace_json
 
 OnProgress = Callable[[int, int], None]

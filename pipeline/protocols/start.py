@@ -14,7 +14,7 @@ from fdbpl.pipeline.run.results import read_results
 from fdbpl.pipeline.run.submit import Submission
 from fdbpl.pipeline.run.to_end import run_to_end
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.students import student_plans
+from fdbpl.pipeline.students.checked import student_plans
 from fdbpl.pipeline.whole_file import replace_file
 from fdbpl.slurm.backend import choose_kind, make_backend
 from fdbpl.slurm.chain import Chain

@@ -10,7 +10,7 @@ from typing import Any
 from fdbpl.pipeline.config import ModelConfig, Protocol
 from fdbpl.pipeline.protocols.published import PUBLISHED_SHOTS, published
 from fdbpl.pipeline.protocols.suite import Suite
-from fdbpl.pipeline.student_plan import list_plans
+from fdbpl.pipeline.students.plan import list_plans
 
 
 def suite_results(suite: Suite, results: Mapping[str, dict[str, Any]]) -> dict[str, Any]:

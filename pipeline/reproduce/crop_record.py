@@ -6,7 +6,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 from fdbpl.pipeline.config import ModelConfig, RunConfig
-from fdbpl.pipeline.data import load_data
+from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.device import decoder_name
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.weights import model_key, weights_source

@@ -16,15 +16,15 @@ from torch import Tensor
 from fdbpl.cache_layout.crops import crop_boxes
 from fdbpl.pipeline.clip.backbone import load_backbone
 from fdbpl.pipeline.config import ModelConfig, RunConfig
-from fdbpl.pipeline.data import load_data
+from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.datasets.few_shot import base_and_new
 from fdbpl.pipeline.datasets.scene_facts import crop_content, read_scenes
 from fdbpl.pipeline.device import decoder_name
 from fdbpl.pipeline.evaluation.rejection import rejection, scores
+from fdbpl.pipeline.labels.teach import image_root
 from fdbpl.pipeline.learners.base import Learner
 from fdbpl.pipeline.loading.decoder import kept_decoder
 from fdbpl.pipeline.reproduce.crop_record import SEEDS, crop_file, crop_identity, has_crop_features
-from fdbpl.pipeline.teach import image_root
 from fdbpl.pipeline.values import Views
 from fdbpl.pipeline.whole_file import replace_file
 

@@ -29,7 +29,7 @@ from fdbpl.pipeline.reproduce.scores import Paired, Score, Setting, Trained, pai
 from fdbpl.pipeline.run.results import is_current as run_is_current
 from fdbpl.pipeline.run.results import read_results as read_run_results
 from fdbpl.pipeline.run.results import write_results as write_run_results
-from fdbpl.pipeline.student_plan import list_plans
+from fdbpl.pipeline.students.plan import list_plans
 from fdbpl.pipeline.versions import code_revision, installed
 from fdbpl.pipeline.weights import model_key
 from fdbpl.pipeline.whole_file import replace_json
@@ -56,7 +56,7 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 def write_results(form: Form, folder: Path) -> dict[str, Any]:
     """Evaluate every run, and write results.json, report.md and the plots."""
-    from fdbpl.pipeline.regions import region_weights
+    from fdbpl.pipeline.evaluation.regions import region_weights
     from fdbpl.pipeline.reproduce.plots import write_plots
     from fdbpl.pipeline.reproduce.report import write_report
 

@@ -13,7 +13,7 @@ from fdbpl.pipeline.clip.world_recipes import RECIPES
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.reproduce.form import CROPS, Form
 from fdbpl.pipeline.reproduce.rows import Row
-from fdbpl.pipeline.sampling import steps_per_epoch
+from fdbpl.pipeline.training.sampling import steps_per_epoch
 
 # What the images are: the teacher is asked by the right words, as are the students' zero-shot rows.
 TEMPLATE = "a negative of a {}."

@@ -6,20 +6,20 @@ from pathlib import Path
 
 from fdbpl.cache_layout.store import Store, open_store
 from fdbpl.pipeline.config import RunConfig, StudentConfig
+from fdbpl.pipeline.data.exclusions import run_data
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.datasets.world import is_made
 from fdbpl.pipeline.evaluation.record import has_test_features, test_passes
-from fdbpl.pipeline.exclusions import run_data
-from fdbpl.pipeline.feature_names import campaign_of, feature_campaigns
-from fdbpl.pipeline.grid import new_grid
-from fdbpl.pipeline.labels_manifest import CAMPAIGN
+from fdbpl.pipeline.labels.feature_names import campaign_of, feature_campaigns
+from fdbpl.pipeline.labels.grid import new_grid
+from fdbpl.pipeline.labels.manifest import CAMPAIGN
 from fdbpl.pipeline.reproduce.crop_record import has_crop_features
 from fdbpl.pipeline.reproduce.form import FORMS, Form
 from fdbpl.pipeline.reproduce.models import is_model_made, model_names
 from fdbpl.pipeline.reproduce.runs import Layout, Run, TableName, all_runs, run_config
 from fdbpl.pipeline.run.state import Pass
-from fdbpl.pipeline.student_plan import StudentPlan, list_plans
-from fdbpl.pipeline.student_record import finished_records
+from fdbpl.pipeline.students.plan import StudentPlan, list_plans
+from fdbpl.pipeline.training.student_record import finished_records
 from fdbpl.pipeline.weights import model_key
 
 # Names the form in the environment of every task.

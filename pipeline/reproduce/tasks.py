@@ -12,9 +12,10 @@ import torch
 from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.datasets.world import make_world
 from fdbpl.pipeline.evaluation.features import write_test_features
-from fdbpl.pipeline.feature_names import campaign_of
-from fdbpl.pipeline.features import feature_block
-from fdbpl.pipeline.labels_manifest import CAMPAIGN
+from fdbpl.pipeline.labels.feature_names import campaign_of
+from fdbpl.pipeline.labels.features import feature_block
+from fdbpl.pipeline.labels.manifest import CAMPAIGN
+from fdbpl.pipeline.labels.teach import prepare_store, teach_block
 from fdbpl.pipeline.presets.preset import render
 from fdbpl.pipeline.reproduce.crop_tests import write_crop_features
 from fdbpl.pipeline.reproduce.form import Form
@@ -23,9 +24,8 @@ from fdbpl.pipeline.reproduce.results import write_results
 from fdbpl.pipeline.reproduce.runs import Layout, TableName, run_by_id
 from fdbpl.pipeline.reproduce.state import ReproductionState, RunState, form_of
 from fdbpl.pipeline.run.todo import SEPARATOR
-from fdbpl.pipeline.student_run import run_student
-from fdbpl.pipeline.students import student_plans
-from fdbpl.pipeline.teach import prepare_store, teach_block
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.training.student_run import run_student
 from fdbpl.pipeline.weights import model_key
 from fdbpl.pipeline.whole_file import replace_file
 from fdbpl.slurm.progress import report_progress

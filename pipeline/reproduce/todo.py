@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fdbpl.pipeline.feature_names import feature_campaigns
-from fdbpl.pipeline.labels_manifest import CAMPAIGN
+from fdbpl.pipeline.labels.feature_names import feature_campaigns
+from fdbpl.pipeline.labels.manifest import CAMPAIGN
 from fdbpl.pipeline.reproduce.models import model_names
 from fdbpl.pipeline.reproduce.results import is_current
 from fdbpl.pipeline.reproduce.state import ReproductionState, form_of
@@ -39,7 +39,7 @@ def labels(folder: Path, environment: Mapping[str, str], step: str) -> Todo:
 
 def finish_labels(folder: Path, environment: Mapping[str, str], step: str) -> dict[str, Any]:
     """Seal the teachers' labels, and begin the campaigns of features."""
-    from fdbpl.pipeline.features import begin_features
+    from fdbpl.pipeline.labels.features import begin_features
 
     damaged = []
     for run in _state(folder, environment).runs:

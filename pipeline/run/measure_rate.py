@@ -7,12 +7,12 @@ import numpy as np
 from fdbpl.pipeline.clip.backbone import load_backbone
 from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import load_data
+from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.datasets.scan import scan_images
 from fdbpl.pipeline.device import choose_device, decoder_name
+from fdbpl.pipeline.labels.teach import TeacherLabels
 from fdbpl.pipeline.loading.decoder import make_decoder
-from fdbpl.pipeline.teach import TeacherLabels
-from fdbpl.pipeline.windows import ComputedWindows, Pixels
+from fdbpl.pipeline.loading.windows import ComputedWindows, Pixels
 
 SECONDS = 5.0
 

@@ -7,7 +7,7 @@ from typing import Any
 from fdbpl.cache_layout.manifest import canonical_json, digest_of
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.student_plan import list_plans
+from fdbpl.pipeline.students.plan import list_plans
 from fdbpl.pipeline.whole_file import replace_json
 
 

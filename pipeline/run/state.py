@@ -7,12 +7,12 @@ from pathlib import Path
 from fdbpl.cache_layout.blocks import BlockGrid
 from fdbpl.cache_layout.store import Store, open_store
 from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.data.exclusions import run_data
+from fdbpl.pipeline.data.labelled import labelled
 from fdbpl.pipeline.datasets.data_set import DataSet, Split
-from fdbpl.pipeline.exclusions import run_data
-from fdbpl.pipeline.feature_names import feature_campaigns
-from fdbpl.pipeline.grid import grown_grid, new_grid, new_paths
-from fdbpl.pipeline.labelled import labelled
-from fdbpl.pipeline.labels_manifest import CAMPAIGN
+from fdbpl.pipeline.labels.feature_names import feature_campaigns
+from fdbpl.pipeline.labels.grid import grown_grid, new_grid, new_paths
+from fdbpl.pipeline.labels.manifest import CAMPAIGN
 from fdbpl.pipeline.run_folder import saved_config
 
 # Names the config that a run's tasks were submitted with.
@@ -45,7 +45,7 @@ class RunState:
     def is_prepared(self) -> bool:
         if self.store is None or not self.grows:
             return self.store is not None
-        from fdbpl.pipeline.grow import wanting
+        from fdbpl.pipeline.labels.grow import wanting
 
         return not wanting(self.store, self.config, self.data)
 

@@ -6,13 +6,13 @@ from difflib import get_close_matches
 from typing import Any, get_args
 
 from fdbpl.pipeline.config import RunConfig, StepName
-from fdbpl.pipeline.feature_names import feature_campaigns
+from fdbpl.pipeline.labels.feature_names import feature_campaigns
 from fdbpl.pipeline.learners.catalog import learner_entry
 from fdbpl.pipeline.run.sizing import Sizes
 from fdbpl.pipeline.run.state import CONFIG_VARIABLE, GROW_VARIABLE
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.staged_store import STAGING_VARIABLE
-from fdbpl.pipeline.student_plan import list_plans, stages
+from fdbpl.pipeline.students.plan import list_plans, stages
+from fdbpl.pipeline.training.staged_store import STAGING_VARIABLE
 from fdbpl.slurm.chain import Chain, Step
 from fdbpl.slurm.profile import Profile, read_profile
 from fdbpl.slurm.resources import Resources

@@ -13,16 +13,16 @@ from typing import Any
 from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.config_file import read_config
-from fdbpl.pipeline.data import check_trainable, load_data, training_set
+from fdbpl.pipeline.data.exclusions import check_excluded, run_data
+from fdbpl.pipeline.data.kept_list import with_kept_list
+from fdbpl.pipeline.data.load import check_trainable, load_data, training_set
 from fdbpl.pipeline.evaluation.protocol import tests_of
-from fdbpl.pipeline.exclusions import check_excluded, run_data
-from fdbpl.pipeline.kept_list import with_kept_list
 from fdbpl.pipeline.run.find import as_argument, find_chain, name_of
 from fdbpl.pipeline.run.provenance import last_submission, note_submission
 from fdbpl.pipeline.run.state import CONFIG_VARIABLE
 from fdbpl.pipeline.run.steps import kind_of, run_chain
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.students import student_plans
+from fdbpl.pipeline.students.checked import student_plans
 from fdbpl.slurm.backend import choose_kind
 from fdbpl.slurm.chain import Chain, load_chain
 from fdbpl.slurm.errors import SlurmError
@@ -60,9 +60,9 @@ class Submission:
             ValueError, CacheError: data, students, models or a store that do not fit the config.
         """
         from fdbpl.pipeline.clip.backbone import check_names
-        from fdbpl.pipeline.dry_build import check_learners
-        from fdbpl.pipeline.grow import refuse, wanting
-        from fdbpl.pipeline.teach import check_encodings, check_maker
+        from fdbpl.pipeline.labels.grow import refuse, wanting
+        from fdbpl.pipeline.labels.teach import check_encodings, check_maker
+        from fdbpl.pipeline.training.dry_build import check_learners
 
         data = run_data(self.config)
         check_trainable(data)

@@ -11,17 +11,17 @@ from typing import Any
 import torch
 
 from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.data.exclusions import excluded_line, run_data
 from fdbpl.pipeline.evaluation.features import write_test_features
 from fdbpl.pipeline.evaluation.student_tests import write_student_tests
-from fdbpl.pipeline.exclusions import excluded_line, run_data
-from fdbpl.pipeline.features import feature_block
+from fdbpl.pipeline.labels.features import feature_block
+from fdbpl.pipeline.labels.teach import prepare_store, teach_block
 from fdbpl.pipeline.run.provenance import provenance
 from fdbpl.pipeline.run.results import write_results
 from fdbpl.pipeline.run.state import GROW_VARIABLE, config_of
 from fdbpl.pipeline.run.todo import SEPARATOR
-from fdbpl.pipeline.student_run import run_student
-from fdbpl.pipeline.students import plan_by_id
-from fdbpl.pipeline.teach import prepare_store, teach_block
+from fdbpl.pipeline.students.checked import plan_by_id
+from fdbpl.pipeline.training.student_run import run_student
 from fdbpl.pipeline.whole_file import replace_json
 from fdbpl.slurm.progress import report_progress
 

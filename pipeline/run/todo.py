@@ -13,11 +13,11 @@ from fdbpl.cache_layout.seal import seal
 from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.evaluation.record import missing_features, test_passes, untested_students
-from fdbpl.pipeline.labels_manifest import CAMPAIGN
+from fdbpl.pipeline.labels.manifest import CAMPAIGN
 from fdbpl.pipeline.run.results import is_current
 from fdbpl.pipeline.run.state import Pass, RunState
-from fdbpl.pipeline.student_plan import list_plans, stages
-from fdbpl.pipeline.student_record import finished_records
+from fdbpl.pipeline.students.plan import list_plans, stages
+from fdbpl.pipeline.training.student_record import finished_records
 from fdbpl.slurm.chain import Todo
 
 # Joins a campaign and a block in one task id; neither holds the character.
@@ -51,7 +51,7 @@ def teach_for_features(folder: Path, environment: Mapping[str, str], step: str) 
 
 def finish_teach_for_features(folder: Path, environment: Mapping[str, str], step: str) -> dict[str, Any]:
     """Seal the teacher's labels, and begin the campaigns of features over all that is sealed."""
-    from fdbpl.pipeline.features import begin_features
+    from fdbpl.pipeline.labels.features import begin_features
 
     config = RunState(environment).config
     sealed = seal_campaigns(config, [CAMPAIGN])

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from fdbpl.cache_layout.encodings import label_arrays
 from fdbpl.pipeline.clip.backbone import embedding_width
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import load_data, training_set
+from fdbpl.pipeline.data.load import load_data, training_set
 from fdbpl.pipeline.evaluation.protocol import tests_of
 from fdbpl.pipeline.evaluation.record import test_passes
-from fdbpl.pipeline.feature_names import feature_campaigns
+from fdbpl.pipeline.labels.feature_names import feature_campaigns
 from fdbpl.pipeline.run.state import RunState
 from fdbpl.pipeline.run.todo import SEPARATOR
-from fdbpl.pipeline.sampling import steps_per_epoch
-from fdbpl.pipeline.students import plan_by_id
+from fdbpl.pipeline.students.checked import plan_by_id
+from fdbpl.pipeline.training.sampling import steps_per_epoch
 
 # crop/box and crop/flip of a view.
 _WINDOW_BYTES = 4 * 4 + 1

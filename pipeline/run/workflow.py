@@ -15,25 +15,25 @@ from rich.markup import escape
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import training_set
+from fdbpl.pipeline.data.exclusions import excluded_line, run_data
+from fdbpl.pipeline.data.kept_list import with_kept_list
+from fdbpl.pipeline.data.load import training_set
 from fdbpl.pipeline.datasets.data_set import DataSet
-from fdbpl.pipeline.dry_build import check_learners
-from fdbpl.pipeline.exclusions import excluded_line, run_data
-from fdbpl.pipeline.feature_names import feature_campaigns
-from fdbpl.pipeline.features import begin_features
-from fdbpl.pipeline.kept_list import with_kept_list
-from fdbpl.pipeline.labels_manifest import CAMPAIGN
+from fdbpl.pipeline.labels.feature_names import feature_campaigns
+from fdbpl.pipeline.labels.features import begin_features
+from fdbpl.pipeline.labels.manifest import CAMPAIGN
+from fdbpl.pipeline.labels.teach import check_fits, prepare_store
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.results import read_results
 from fdbpl.pipeline.run.steps import chain_of, evaluation_steps, train_steps
 from fdbpl.pipeline.run.to_end import run_to_end
 from fdbpl.pipeline.run.todo import SEPARATOR
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.student_plan import StudentPlan
-from fdbpl.pipeline.student_record import finished_records
-from fdbpl.pipeline.student_store import check_serves, open_run_store
-from fdbpl.pipeline.students import student_plans
-from fdbpl.pipeline.teach import check_fits, prepare_store
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.students.plan import StudentPlan
+from fdbpl.pipeline.training.dry_build import check_learners
+from fdbpl.pipeline.training.student_record import finished_records
+from fdbpl.pipeline.training.student_store import check_serves, open_run_store
 from fdbpl.slurm.backend import Backend, make_backend
 from fdbpl.slurm.chain import Todo
 from fdbpl.slurm.records import read_record

@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from fdbpl.pipeline.learners.base import Learner
-from fdbpl.pipeline.use.saved_learner import Use
+from fdbpl.pipeline.training.saved_learner import Use
 from fdbpl.pipeline.whole_file import replace_file
 
 SUFFIXES = (".safetensors", ".npy")

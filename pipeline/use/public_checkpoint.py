@@ -11,14 +11,14 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from fdbpl.pipeline.checkpoint import facts_header
 from fdbpl.pipeline.clip.backbone import load_backbone
 from fdbpl.pipeline.config import ModelConfig
 from fdbpl.pipeline.learners.base import LearnerContext
 from fdbpl.pipeline.learners.catalog import learner_options
-from fdbpl.pipeline.start_file import SOURCE, USE
+from fdbpl.pipeline.students.start_file import SOURCE, USE
+from fdbpl.pipeline.training.checkpoint import facts_header
+from fdbpl.pipeline.training.saved_learner import Use
 from fdbpl.pipeline.use.restricted_load import load_checkpoint
-from fdbpl.pipeline.use.saved_learner import Use
 from fdbpl.pipeline.weights import weights_source
 from fdbpl.pipeline.whole_file import replace_file
 

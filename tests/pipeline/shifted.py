@@ -6,11 +6,11 @@ import numpy as np
 
 from fdbpl.cache_layout.reader import Reader
 from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.labels.teach import image_root
 from fdbpl.pipeline.loading.decoder import make_decoder
-from fdbpl.pipeline.supervision import LikeliestClasses, OnlineTeacher, Supervision
-from fdbpl.pipeline.teach import image_root
-from fdbpl.pipeline.train import Ingredients
-from fdbpl.pipeline.windows import Pixels, StoredWindows, Windows
+from fdbpl.pipeline.loading.windows import Pixels, StoredWindows, Windows
+from fdbpl.pipeline.training.supervision import LikeliestClasses, OnlineTeacher, Supervision
+from fdbpl.pipeline.training.train import Ingredients
 
 
 class Shifted:

@@ -11,7 +11,7 @@ from bad_files import BAD, HEIGHT, JPEG, ODD, WIDTH, encoded, pixels, write_bad
 from fdbpl.cache_layout.crops import CropPolicy
 from fdbpl.pipeline.datasets.scan import scan_images
 from fdbpl.pipeline.loading.decoder import Decoder, UnreadableImage, UnreadableImages, make_decoder
-from fdbpl.pipeline.windows import ComputedWindows, Pixels
+from fdbpl.pipeline.loading.windows import ComputedWindows, Pixels
 
 # torchvision 0.29 announces that its decoder moves to TorchCodec.
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding capabilities of TorchVision")

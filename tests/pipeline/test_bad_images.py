@@ -14,18 +14,18 @@ from bad_files import CONTENTS, write_bad
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig, StudentConfig
-from fdbpl.pipeline.data import training_set
+from fdbpl.pipeline.data.exclusions import run_data
+from fdbpl.pipeline.data.load import training_set
 from fdbpl.pipeline.datasets.data_set import DataSet, Split
 from fdbpl.pipeline.evaluation.features import write_test_features
-from fdbpl.pipeline.exclusions import run_data
+from fdbpl.pipeline.labels.store_info import store_info
+from fdbpl.pipeline.labels.teach import prepare_store
 from fdbpl.pipeline.loading.decoder import UnreadableImages
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.errors import StageFailed
 from fdbpl.pipeline.run.workflow import Workflow
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.store_info import store_info
-from fdbpl.pipeline.student_plan import StudentPlan
-from fdbpl.pipeline.teach import prepare_store
+from fdbpl.pipeline.students.plan import StudentPlan
 from fdbpl.pipeline.weights import model_key
 
 MakeConfig = Callable[..., RunConfig]

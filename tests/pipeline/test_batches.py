@@ -11,8 +11,8 @@ from torch import Tensor
 
 from fdbpl.cache_layout.blocks import Block
 from fdbpl.cache_layout.reader import open_reader
-from fdbpl.pipeline.batches import DEPTH, filled_up, made_ahead, pixel_batches
 from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.loading.batches import DEPTH, filled_up, made_ahead, pixel_batches
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.workflow import Workflow
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fdbpl.pipeline.config_file import read_config
-from fdbpl.pipeline.teach import prepare_store
+from fdbpl.pipeline.labels.teach import prepare_store
 from fdbpl.slurm.chain import load_chain
 from fdbpl.slurm.records import read_record
 from fdbpl.slurm.start import cancel_run

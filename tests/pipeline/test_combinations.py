@@ -20,16 +20,16 @@ from vit_files import vit_files
 
 from fdbpl.cache_layout.reader import Reader, open_reader
 from fdbpl.pipeline.config import OptimConfig, RunConfig, StudentConfig
-from fdbpl.pipeline.data import load_data
+from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.datasets.synthetic import COLORS, SHAPES
-from fdbpl.pipeline.ingredients import gather
+from fdbpl.pipeline.labels.teach import prepare_store
 from fdbpl.pipeline.learners.catalog import LEARNERS
 from fdbpl.pipeline.objectives.catalog import OBJECTIVES
-from fdbpl.pipeline.optim import make_optimizer
-from fdbpl.pipeline.students import student_plans
-from fdbpl.pipeline.teach import prepare_store
-from fdbpl.pipeline.train import Ingredients, step
-from fdbpl.pipeline.views import views_of
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.training.ingredients import gather
+from fdbpl.pipeline.training.optim import make_optimizer
+from fdbpl.pipeline.training.train import Ingredients, step
+from fdbpl.pipeline.training.views import views_of
 
 StudentTable = Callable[..., dict[str, Any]]
 STEPS, BATCH = 3, 16

@@ -12,8 +12,8 @@ from fdbpl.cache_layout.reader import open_reader
 from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.clip.backbone import forget_backbones, load_backbone
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.labels_manifest import CAMPAIGN
-from fdbpl.pipeline.teach import prepare_store, teach_block
+from fdbpl.pipeline.labels.manifest import CAMPAIGN
+from fdbpl.pipeline.labels.teach import prepare_store, teach_block
 
 COMPILED = {"device": "cpu", "batch_size": 16, "compile": True}
 

@@ -4,12 +4,12 @@ from typing import Any
 import pytest
 import torch
 
-from fdbpl.pipeline.checkpoint import load_into, read_prompts, save_prompts
 from fdbpl.pipeline.clip.backbone import Backbone, load_backbone
 from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import ModelConfig
 from fdbpl.pipeline.learners.base import LearnerContext
 from fdbpl.pipeline.learners.coop import CoOp, CoOpOptions
+from fdbpl.pipeline.training.checkpoint import load_into, read_prompts, save_prompts
 from fdbpl.pipeline.values import Views
 
 NAMES = ("red circle", "green square", "blue star")

@@ -8,7 +8,7 @@ import pytest
 
 from fdbpl.pipeline.config import DataConfig
 from fdbpl.pipeline.config_file import parse_config
-from fdbpl.pipeline.data_defaults import with_defaults
+from fdbpl.pipeline.data.defaults import with_defaults
 
 PHOTO = "a photo of a {}."
 

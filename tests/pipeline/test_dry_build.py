@@ -8,12 +8,12 @@ import pytest
 
 from fdbpl.pipeline.clip.blank import blank_backbone
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import load_data
-from fdbpl.pipeline.dry_build import check_learners
+from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.learners.coop import CoOpOptions
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.workflow import Workflow
-from fdbpl.pipeline.students import student_plans
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.training.dry_build import check_learners
 
 MakeConfig = Callable[..., RunConfig]
 StudentTable = Callable[..., dict[str, Any]]

@@ -8,17 +8,17 @@ import torch
 from learner_cases import SMALL, WITH_TEXT
 from vit_files import vit_files
 
-from fdbpl.pipeline.checkpoint import read_prompts
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import training_set
+from fdbpl.pipeline.data.exclusions import run_data
+from fdbpl.pipeline.data.load import training_set
 from fdbpl.pipeline.evaluation import protocol
 from fdbpl.pipeline.evaluation.features import write_test_features
 from fdbpl.pipeline.evaluation.student_tests import TrainedLearners, measure
 from fdbpl.pipeline.evaluation.test_sets import TestSets, pass_of
-from fdbpl.pipeline.exclusions import run_data
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.student_run import gather, open_store_for, run_student
-from fdbpl.pipeline.students import student_plans
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.training.checkpoint import read_prompts
+from fdbpl.pipeline.training.student_run import gather, open_store_for, run_student
 
 
 @pytest.fixture(scope="module")

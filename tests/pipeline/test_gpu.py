@@ -9,12 +9,12 @@ import torch
 
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import load_data
-from fdbpl.pipeline.ingredients import gather
+from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.workflow import Workflow
-from fdbpl.pipeline.students import student_plans
-from fdbpl.pipeline.views import views_of
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.training.ingredients import gather
+from fdbpl.pipeline.training.views import views_of
 
 pytestmark = [
     pytest.mark.gpu,

@@ -9,12 +9,12 @@ from safetensors.torch import load_file
 
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import load_data, training_set
+from fdbpl.pipeline.data.load import load_data, training_set
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.submit import Submission
 from fdbpl.pipeline.run.workflow import Workflow
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.student_plan import list_plans
+from fdbpl.pipeline.students.plan import list_plans
 
 MakeConfig = Callable[..., RunConfig]
 StudentTable = Callable[..., dict[str, Any]]

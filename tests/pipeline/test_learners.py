@@ -8,9 +8,9 @@ import torch
 from learner_cases import NAMES, SMALL, WITH_PIXELS, WITH_TEXT, build, loss_of, views
 from small_clips import LAYERS, small_clip, small_resnet
 
-from fdbpl.pipeline.checkpoint import load_into, read_prompts, save_prompts
 from fdbpl.pipeline.learners.base import Learner, LearnerContext
 from fdbpl.pipeline.learners.catalog import LEARNERS, learner_options
+from fdbpl.pipeline.training.checkpoint import load_into, read_prompts, save_prompts
 
 each = pytest.mark.parametrize("name", SMALL)
 with_text = pytest.mark.parametrize("name", WITH_TEXT)

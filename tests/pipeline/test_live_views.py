@@ -10,12 +10,12 @@ import torch
 
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import load_data
-from fdbpl.pipeline.ingredients import gather
-from fdbpl.pipeline.students import student_plans
-from fdbpl.pipeline.train import TrainingLog, train
-from fdbpl.pipeline.views import ViewSource, views_of
-from fdbpl.pipeline.windows import Pixels
+from fdbpl.pipeline.data.load import load_data
+from fdbpl.pipeline.loading.windows import Pixels
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.training.ingredients import gather
+from fdbpl.pipeline.training.train import TrainingLog, train
+from fdbpl.pipeline.training.views import ViewSource, views_of
 
 
 @pytest.fixture

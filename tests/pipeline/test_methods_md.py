@@ -17,8 +17,8 @@ from fdbpl.pipeline.datasets.name_list import read_names
 from fdbpl.pipeline.learners import catalog as learners
 from fdbpl.pipeline.objectives import catalog as objectives
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.student_run import run_student
-from fdbpl.pipeline.students import student_plans
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.training.student_run import run_student
 
 TEXT = (Path(__file__).parents[2] / "docs" / "methods.md").read_text()
 

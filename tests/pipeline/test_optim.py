@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from fdbpl.pipeline.config import OptimConfig
-from fdbpl.pipeline.optim import learning_rate, make_optimizer, set_learning_rate
+from fdbpl.pipeline.training.optim import learning_rate, make_optimizer, set_learning_rate
 
 
 def test_the_rate_is_constant_in_the_warm_up_and_then_a_cosine() -> None:

@@ -9,18 +9,18 @@ import pytest
 import torch
 from vit_files import vit_files
 
-from fdbpl.pipeline.checkpoint import read_prompts
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.config_file import parse_config
-from fdbpl.pipeline.data import load_data, training_set
-from fdbpl.pipeline.dry_build import check_learners
-from fdbpl.pipeline.exclusions import run_data
+from fdbpl.pipeline.data.exclusions import run_data
+from fdbpl.pipeline.data.load import load_data, training_set
 from fdbpl.pipeline.presets.preset import PRESETS, preset_values
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.sampling import steps_per_epoch
-from fdbpl.pipeline.student_plan import StudentPlan
-from fdbpl.pipeline.student_run import gather, open_store_for, run_student
-from fdbpl.pipeline.students import student_plans
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.students.plan import StudentPlan
+from fdbpl.pipeline.training.checkpoint import read_prompts
+from fdbpl.pipeline.training.dry_build import check_learners
+from fdbpl.pipeline.training.sampling import steps_per_epoch
+from fdbpl.pipeline.training.student_run import gather, open_store_for, run_student
 
 EPOCHS = 2
 # The world has four training images a class.

@@ -7,7 +7,7 @@ from fdbpl.pipeline.config import OptimConfig, RunConfig, StudentConfig
 from fdbpl.pipeline.config_file import parse_config, read_config
 from fdbpl.pipeline.datasets.catalog import ELEVEN, KNOWN, VARIANTS
 from fdbpl.pipeline.presets.preset import PRESETS, preset_values, write_preset
-from fdbpl.pipeline.students import student_plans
+from fdbpl.pipeline.students.checked import student_plans
 
 
 @pytest.mark.parametrize("preset", PRESETS)

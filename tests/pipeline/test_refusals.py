@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import load_data
+from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.learners.catalog import LEARNERS
 from fdbpl.pipeline.objectives.catalog import OBJECTIVES
-from fdbpl.pipeline.refusals import check_student
-from fdbpl.pipeline.student_plan import list_plans
-from fdbpl.pipeline.student_record import student_identity
-from fdbpl.pipeline.students import student_plans
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.students.plan import list_plans
+from fdbpl.pipeline.students.refusals import check_student
+from fdbpl.pipeline.training.student_record import student_identity
 
 MakeConfig = Callable[..., RunConfig]
 StudentTable = Callable[..., dict[str, Any]]

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.evaluation.regions import region_weights
 from fdbpl.pipeline.evaluation.rejection import auc
-from fdbpl.pipeline.regions import region_weights
 
 
 def test_auc_by_hand() -> None:

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
-from fdbpl.pipeline import replay
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.labels_manifest import decoder_identity
+from fdbpl.pipeline.labels import replay
+from fdbpl.pipeline.labels.manifest import decoder_identity
+from fdbpl.pipeline.labels.replay import replay_decoder
 from fdbpl.pipeline.loading.decoder import Decoder, make_decoder
-from fdbpl.pipeline.replay import replay_decoder
 
 
 def test_the_stores_own_decoder_is_taken_and_nothing_is_said(

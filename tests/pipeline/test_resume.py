@@ -17,15 +17,15 @@ from learner_cases import SMALL, WITH_PIXELS
 from vit_files import vit_files
 
 from fdbpl.cache_layout.reader import open_reader
-from fdbpl.pipeline import train as train_module
-from fdbpl.pipeline.checkpoint import read_prompts
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import load_data
-from fdbpl.pipeline.ingredients import gather
+from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.run_folder import RunFolder, StudentFolder
-from fdbpl.pipeline.student_run import run_student
-from fdbpl.pipeline.students import student_plans
-from fdbpl.pipeline.train import TrainingLog, train
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.training import train as train_module
+from fdbpl.pipeline.training.checkpoint import read_prompts
+from fdbpl.pipeline.training.ingredients import gather
+from fdbpl.pipeline.training.student_run import run_student
+from fdbpl.pipeline.training.train import TrainingLog, train
 
 MakeConfig = Callable[..., RunConfig]
 EPOCHS = 4

@@ -12,10 +12,10 @@ import pytest
 
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.labels.teach import prepare_store
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.errors import StageFailed
 from fdbpl.pipeline.run.workflow import Workflow
-from fdbpl.pipeline.teach import prepare_store
 from fdbpl.slurm.journal import read_journal
 from fdbpl.slurm.paths import StagePaths
 

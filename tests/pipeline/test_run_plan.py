@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.labels.store_info import store_info
 from fdbpl.pipeline.run import plan as run_plan
 from fdbpl.pipeline.run.measure_rate import measured_rates
 from fdbpl.pipeline.run.plan import START_SECONDS, plan_run
@@ -20,7 +21,6 @@ from fdbpl.pipeline.run.state import CONFIG_VARIABLE
 from fdbpl.pipeline.run.steps import resources, run_chain
 from fdbpl.pipeline.run.submit import Submission
 from fdbpl.pipeline.run.units import label_bytes
-from fdbpl.pipeline.store_info import store_info
 from fdbpl.slurm.journal import Journal, write_journal
 from fdbpl.slurm.paths import StagePaths
 from fdbpl.slurm.records import Progress, TaskRecord, write_record

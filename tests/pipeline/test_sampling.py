@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fdbpl.pipeline.sampling import Sampler, batches, steps_per_epoch
+from fdbpl.pipeline.training.sampling import Sampler, batches, steps_per_epoch
 
 # Of two images with four crops each: the teacher knows one crop of the first, and nothing of the second.
 WEIGHTS = np.array([[0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]], dtype=np.float32)

@@ -13,18 +13,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fdbpl.pipeline.checkpoint import prompts_digest, read_prompts, save_prompts, start_from
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import load_data
+from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.evaluation.evaluate import evaluate
 from fdbpl.pipeline.evaluation.features import write_test_features
 from fdbpl.pipeline.evaluation.record import missing_features
 from fdbpl.pipeline.evaluation.report import result_rows
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.student_plan import stages
-from fdbpl.pipeline.student_record import identity_digest, is_finished, student_identity
-from fdbpl.pipeline.student_run import run_student
-from fdbpl.pipeline.students import plan_by_id, student_plans
+from fdbpl.pipeline.students.checked import plan_by_id, student_plans
+from fdbpl.pipeline.students.plan import stages
+from fdbpl.pipeline.training.checkpoint import prompts_digest, read_prompts, save_prompts, start_from
+from fdbpl.pipeline.training.student_record import identity_digest, is_finished, student_identity
+from fdbpl.pipeline.training.student_run import run_student
 
 MakeConfig = Callable[..., RunConfig]
 FIRST, SECOND = "first-coop-kdpl-cached-seed1", "second-coop-kdpl-cached-seed1"
@@ -201,10 +201,10 @@ def test_who_asks_what_is_finished_needs_no_torch(config_of: MakeConfig) -> None
     saved: Path = RunFolder(config.folder).save(config)
     program = (
         "import sys; from pathlib import Path\n"
-        "from fdbpl.pipeline.data import load_data\n"
+        "from fdbpl.pipeline.data.load import load_data\n"
         "from fdbpl.pipeline.run_folder import saved_config\n"
-        "from fdbpl.pipeline.student_record import is_finished\n"
-        "from fdbpl.pipeline.student_plan import list_plans, stages\n"
+        "from fdbpl.pipeline.training.student_record import is_finished\n"
+        "from fdbpl.pipeline.students.plan import list_plans, stages\n"
         f"config = saved_config(Path({str(saved)!r}))\n"
         "data = load_data(config.data)\n"
         "for plan in sum(stages(list_plans(config)), []): print(plan.id, is_finished(config, plan, data))\n"

@@ -11,9 +11,9 @@ from fdbpl.cache_layout import disk_space
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.run.steps import chain_of
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.staged_store import STAGING_VARIABLE, store_to_read
-from fdbpl.pipeline.student_run import run_student
-from fdbpl.pipeline.students import student_plans
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.training.staged_store import STAGING_VARIABLE, store_to_read
+from fdbpl.pipeline.training.student_run import run_student
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_the_copy_is_what_is_read(config: RunConfig, on_node: Path, monkeypatch:
     store_to_read(config, student_plans(config)[0])
     gone = config.model_copy(update={"store": config.store.model_copy(update={"path": config.folder / "gone.zarr"})})
     copy = next((on_node / "fdbpl").glob("*"))
-    monkeypatch.setattr("fdbpl.pipeline.student_run.store_to_read", lambda *_: copy)
+    monkeypatch.setattr("fdbpl.pipeline.training.student_run.store_to_read", lambda *_: copy)
     assert run_student(gone, student_plans(gone)[0])["steps"]
 
 

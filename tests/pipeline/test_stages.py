@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.student_plan import stages
-from fdbpl.pipeline.students import plan_by_id, student_plans
+from fdbpl.pipeline.students.checked import plan_by_id, student_plans
+from fdbpl.pipeline.students.plan import stages
 
 MakeConfig = Callable[..., RunConfig]
 StudentTable = Callable[..., dict[str, Any]]

@@ -11,14 +11,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 from vit_files import vit_files
 
-from fdbpl.pipeline.checkpoint import prompts_digest, read_prompts
 from fdbpl.pipeline.config import ModelConfig, RunConfig
-from fdbpl.pipeline.data import load_data
-from fdbpl.pipeline.dry_build import check_learners
+from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.student_record import student_identity
-from fdbpl.pipeline.student_run import run_student
-from fdbpl.pipeline.students import student_plans
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.training.checkpoint import prompts_digest, read_prompts
+from fdbpl.pipeline.training.dry_build import check_learners
+from fdbpl.pipeline.training.student_record import student_identity
+from fdbpl.pipeline.training.student_run import run_student
 from fdbpl.pipeline.use.public_checkpoint import import_checkpoint
 
 MakeConfig = Callable[..., RunConfig]

@@ -8,11 +8,11 @@ import pytest
 
 from fdbpl.cache_layout.errors import CacheError
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import load_data
+from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.student_record import student_identity
-from fdbpl.pipeline.student_run import run_student
-from fdbpl.pipeline.students import student_plans
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.training.student_record import student_identity
+from fdbpl.pipeline.training.student_run import run_student
 
 MakeConfig = Callable[..., RunConfig]
 StudentTable = Callable[..., dict[str, Any]]

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.students import plan_by_id, student_plans
+from fdbpl.pipeline.students.checked import plan_by_id, student_plans
 
 MakeConfig = Callable[..., RunConfig]
 StudentTable = Callable[..., dict[str, Any]]

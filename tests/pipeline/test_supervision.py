@@ -15,20 +15,21 @@ from fdbpl.cache_layout.reader import Reader, open_reader
 from fdbpl.cache_layout.seal import seal
 from fdbpl.cache_layout.soft_labels import NoSuchLabels
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import load_data
-from fdbpl.pipeline.ingredients import gather
-from fdbpl.pipeline.labels_manifest import CAMPAIGN
-from fdbpl.pipeline.optim import make_optimizer
+from fdbpl.pipeline.data.load import load_data
+from fdbpl.pipeline.labels.manifest import CAMPAIGN
+from fdbpl.pipeline.labels.stored import stored_labels
+from fdbpl.pipeline.labels.teach import prepare_store, teach_block
+from fdbpl.pipeline.loading.windows import ComputedWindows, StoredWindows
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.workflow import Workflow
-from fdbpl.pipeline.student_plan import StudentPlan
-from fdbpl.pipeline.students import student_plans
-from fdbpl.pipeline.supervision import OnlineTeacher, StoredTeacher, stored_labels
-from fdbpl.pipeline.teach import prepare_store, teach_block
-from fdbpl.pipeline.train import Ingredients, step
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.students.plan import StudentPlan
+from fdbpl.pipeline.training.ingredients import gather
+from fdbpl.pipeline.training.optim import make_optimizer
+from fdbpl.pipeline.training.supervision import OnlineTeacher, StoredTeacher
+from fdbpl.pipeline.training.train import Ingredients, step
+from fdbpl.pipeline.training.views import views_of
 from fdbpl.pipeline.values import Views
-from fdbpl.pipeline.views import views_of
-from fdbpl.pipeline.windows import ComputedWindows, StoredWindows
 
 StudentTable = Callable[..., dict[str, Any]]
 STEPS, BATCH = 20, 16

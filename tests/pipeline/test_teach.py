@@ -14,8 +14,8 @@ from fdbpl.cache_layout.errors import ManifestMismatch
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.pipeline.clip.backbone import load_backbone
 from fdbpl.pipeline.config import ModelConfig, RunConfig
-from fdbpl.pipeline.labels_manifest import CAMPAIGN, CLASS_LIST
-from fdbpl.pipeline.teach import TeacherLabels, prepare_store, teach_block
+from fdbpl.pipeline.labels.manifest import CAMPAIGN, CLASS_LIST
+from fdbpl.pipeline.labels.teach import TeacherLabels, prepare_store, teach_block
 
 MakeConfig = Callable[..., RunConfig]
 StudentTable = Callable[..., dict[str, Any]]

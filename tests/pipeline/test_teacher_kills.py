@@ -14,8 +14,8 @@ import torch
 from fdbpl.cache_layout.seal import seal
 from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.labels_manifest import CAMPAIGN
-from fdbpl.pipeline.teach import prepare_store, teach_block
+from fdbpl.pipeline.labels.manifest import CAMPAIGN
+from fdbpl.pipeline.labels.teach import prepare_store, teach_block
 
 KILLS = 20
 

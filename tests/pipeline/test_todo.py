@@ -15,15 +15,15 @@ from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.evaluation.features import write_test_features
 from fdbpl.pipeline.evaluation.record import has_test_features
 from fdbpl.pipeline.evaluation.record import test_passes as evaluated_models
-from fdbpl.pipeline.feature_names import feature_campaigns
-from fdbpl.pipeline.features import feature_block
+from fdbpl.pipeline.labels.feature_names import feature_campaigns
+from fdbpl.pipeline.labels.features import feature_block
+from fdbpl.pipeline.labels.teach import prepare_store, teach_block
 from fdbpl.pipeline.run import todo
 from fdbpl.pipeline.run.results import is_current, read_results, write_results
 from fdbpl.pipeline.run.state import CONFIG_VARIABLE, GROW_VARIABLE
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.student_run import run_student
-from fdbpl.pipeline.students import plan_by_id
-from fdbpl.pipeline.teach import prepare_store, teach_block
+from fdbpl.pipeline.students.checked import plan_by_id
+from fdbpl.pipeline.training.student_run import run_student
 from fdbpl.slurm.chain import Todo
 
 MakeConfig = Callable[..., RunConfig]

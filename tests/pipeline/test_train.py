@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from fdbpl.cache_layout.reader import open_reader
-from fdbpl.pipeline import train as train_module
-from fdbpl.pipeline.checkpoint import load_state, save_state
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import load_data, training_set
-from fdbpl.pipeline.ingredients import gather
-from fdbpl.pipeline.students import student_plans
-from fdbpl.pipeline.train import TrainingLog, train
+from fdbpl.pipeline.data.load import load_data, training_set
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.training import train as train_module
+from fdbpl.pipeline.training.checkpoint import load_state, save_state
+from fdbpl.pipeline.training.ingredients import gather
+from fdbpl.pipeline.training.train import TrainingLog, train
 
 MakeConfig = Callable[..., RunConfig]
 StudentTable = Callable[..., dict[str, Any]]

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.student_run import run_student
-from fdbpl.pipeline.students import student_plans
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.training.saved_learner import load_learner
+from fdbpl.pipeline.training.student_run import run_student
 from fdbpl.pipeline.use.restricted_load import load_checkpoint
-from fdbpl.pipeline.use.saved_learner import load_learner
 
 DOCS = Path(__file__).parents[2] / "docs"
 MakeConfig = Callable[..., RunConfig]

@@ -10,14 +10,14 @@ import torch
 
 from fdbpl.cache_layout.reader import Reader, open_reader
 from fdbpl.cache_layout.soft_labels import SoftLabels
-from fdbpl.pipeline.checkpoint import prompts_digest, read_prompts
 from fdbpl.pipeline.config import RunConfig, StudentConfig
-from fdbpl.pipeline.data import load_data
-from fdbpl.pipeline.ingredients import gather
+from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.student_run import run_student
-from fdbpl.pipeline.students import student_plans
-from fdbpl.pipeline.train import Ingredients, train
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.training.checkpoint import prompts_digest, read_prompts
+from fdbpl.pipeline.training.ingredients import gather
+from fdbpl.pipeline.training.student_run import run_student
+from fdbpl.pipeline.training.train import Ingredients, train
 
 POLICIES = ("cycle", "random", "informative", "curriculum")
 IMAGES, SEEDS = 32, 4

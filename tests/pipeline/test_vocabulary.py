@@ -15,21 +15,22 @@ from vit_files import vit_files
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.cache_layout.soft_labels import NoSuchLabels
 from fdbpl.cache_layout.store import open_store
-from fdbpl.pipeline import ingredients as ingredients_module
-from fdbpl.pipeline.class_lists import VOCABULARY_TEMPLATES
 from fdbpl.pipeline.clip import prompts
 from fdbpl.pipeline.clip.backbone import load_backbone
 from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import load_data
-from fdbpl.pipeline.ingredients import gather
+from fdbpl.pipeline.data.load import load_data
+from fdbpl.pipeline.labels.class_lists import VOCABULARY_TEMPLATES
+from fdbpl.pipeline.labels.stored import stored_labels
+from fdbpl.pipeline.labels.teach import prepare_store
 from fdbpl.pipeline.learners.base import LearnerContext
 from fdbpl.pipeline.learners.catalog import learner_options
-from fdbpl.pipeline.student_record import student_identity
-from fdbpl.pipeline.student_run import run_student
-from fdbpl.pipeline.students import student_plans
-from fdbpl.pipeline.supervision import LikeliestClasses, stored_labels
-from fdbpl.pipeline.teach import prepare_store
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.training import ingredients as ingredients_module
+from fdbpl.pipeline.training.ingredients import gather
+from fdbpl.pipeline.training.student_record import student_identity
+from fdbpl.pipeline.training.student_run import run_student
+from fdbpl.pipeline.training.supervision import LikeliestClasses
 from fdbpl.pipeline.values import Targets, Views
 
 MakeConfig = Callable[..., RunConfig]

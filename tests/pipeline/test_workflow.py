@@ -18,15 +18,15 @@ from fdbpl.cache_layout.soft_labels import NoSuchLabels
 from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.evaluation.features import write_test_features
-from fdbpl.pipeline.feature_names import feature_array
+from fdbpl.pipeline.labels.feature_names import feature_array
+from fdbpl.pipeline.labels.teach import prepare_store
 from fdbpl.pipeline.loading.decoder import UnreadableImages
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.errors import StageFailed
 from fdbpl.pipeline.run.workflow import Workflow
 from fdbpl.pipeline.run_folder import RunFolder, saved_config
-from fdbpl.pipeline.student_run import run_student
-from fdbpl.pipeline.students import student_plans
-from fdbpl.pipeline.teach import prepare_store
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.training.student_run import run_student
 from fdbpl.pipeline.weights import model_key
 
 MakeConfig = Callable[..., RunConfig]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import load_data
+from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.datasets.class_folders import read_class_folders, split_class
 from fdbpl.pipeline.datasets.data_set import Split
 

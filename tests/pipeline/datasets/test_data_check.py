@@ -12,7 +12,7 @@ import pytest
 from trees import FOLDERS, MAKERS, Tree, fgvc_aircraft, imagenet_a, picture
 
 from fdbpl.pipeline.config import DataConfig
-from fdbpl.pipeline.data_check import DataCheck, check_data
+from fdbpl.pipeline.data.check import DataCheck, check_data
 from fdbpl.pipeline.datasets.catalog import KNOWN
 
 Without = Callable[[Path], AbstractContextManager[None]]

@@ -12,15 +12,15 @@ from trees import Tree, picture
 
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.config_file import parse_config
-from fdbpl.pipeline.data import load_data
-from fdbpl.pipeline.kept_list import with_kept_list
+from fdbpl.pipeline.data.kept_list import with_kept_list
+from fdbpl.pipeline.data.load import load_data
+from fdbpl.pipeline.labels.teach import prepare_store, teach_block
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.submit import Submission
 from fdbpl.pipeline.run.workflow import Workflow
 from fdbpl.pipeline.run_folder import RunFolder, saved_config
-from fdbpl.pipeline.student_run import run_student
-from fdbpl.pipeline.students import student_plans
-from fdbpl.pipeline.teach import prepare_store, teach_block
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.training.student_run import run_student
 
 MakeConfig = Callable[..., RunConfig]
 StudentTable = Callable[..., dict[str, Any]]

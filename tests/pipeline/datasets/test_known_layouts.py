@@ -9,10 +9,10 @@ import pytest
 from trees import EUROSAT, FOLDERS, MAKERS
 
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import load_data
+from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.datasets.catalog import KNOWN
 from fdbpl.pipeline.datasets.data_set import DataSet
-from fdbpl.pipeline.teach import image_root
+from fdbpl.pipeline.labels.teach import image_root
 
 ReadSection = Callable[..., RunConfig]
 # Name -> numbers of classes, train, val and test images; names of classes by label; (path, label) of images by place.

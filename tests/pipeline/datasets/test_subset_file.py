@@ -11,12 +11,12 @@ import pytest
 from coop import Datum, dassl_is_there
 
 from fdbpl.pipeline.config import RunConfig, StudentConfig
-from fdbpl.pipeline.data import load_data, subset_ids, training_set
+from fdbpl.pipeline.data.load import load_data, subset_ids, training_set
 from fdbpl.pipeline.datasets.data_set import NONE, DataSet, Split
 from fdbpl.pipeline.datasets.subset_file import given_subset, subset_content
-from fdbpl.pipeline.student_plan import StudentPlan
-from fdbpl.pipeline.student_record import student_identity
-from fdbpl.pipeline.students import student_plans
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.students.plan import StudentPlan
+from fdbpl.pipeline.training.student_record import student_identity
 
 MakeConfig = Callable[..., RunConfig]
 StudentTable = Callable[..., dict[str, Any]]

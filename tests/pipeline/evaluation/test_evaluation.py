@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 
-from fdbpl.pipeline.checkpoint import read_prompts
 from fdbpl.pipeline.clip.backbone import load_backbone
 from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import RunConfig
@@ -18,7 +17,8 @@ from fdbpl.pipeline.evaluation.test_sets import TestSets
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.workflow import Workflow
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.students import student_plans
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.training.checkpoint import read_prompts
 
 MakeConfig = Callable[..., RunConfig]
 StudentTable = Callable[..., dict[str, Any]]

@@ -11,7 +11,7 @@ from fdbpl.pipeline.presets.preset import render
 from fdbpl.pipeline.reproduce.form import FORMS
 from fdbpl.pipeline.reproduce.rows import COMPARISON, REFERENCE, Row
 from fdbpl.pipeline.reproduce.runs import Run, TableName, all_runs, run_config
-from fdbpl.pipeline.students import list_plans
+from fdbpl.pipeline.students.checked import list_plans
 
 QUICK, FULL = FORMS["quick"], FORMS["full"]
 GRID = Run(split="grid", crops="small", teacher="strong")

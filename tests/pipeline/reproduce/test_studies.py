@@ -19,7 +19,7 @@ from fdbpl.pipeline.reproduce.form import FORMS, form_by
 from fdbpl.pipeline.reproduce.report import page_lines
 from fdbpl.pipeline.reproduce.results import read_results
 from fdbpl.pipeline.reproduce.runs import all_runs, run_config
-from fdbpl.pipeline.student_plan import list_plans
+from fdbpl.pipeline.students.plan import list_plans
 
 
 def run_here(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fdbpl.pipeline.bench.page_cache import files_below, make_cold
+from fdbpl.pipeline.data.pack import plan_shards, write_shards
 from fdbpl.pipeline.datasets.data_set import DataSet, Split
 from fdbpl.pipeline.shards.files import read_file
 from fdbpl.pipeline.shards.index import index_path
 from fdbpl.pipeline.shards.names import find_shards
-from fdbpl.pipeline.shards.pack import plan_shards, write_shards
 from fdbpl.pipeline.shards.shard_set import ShardSet
 
 

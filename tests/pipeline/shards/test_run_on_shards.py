@@ -12,16 +12,16 @@ import pytest
 
 from fdbpl.cache_layout.store_diff import diff_stores
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data import load_data
+from fdbpl.pipeline.data.load import load_data
+from fdbpl.pipeline.data.pack import plan_shards, write_shards
 from fdbpl.pipeline.datasets.scan import UnreadableImages
 from fdbpl.pipeline.evaluation.features import read_test_features, write_test_features
 from fdbpl.pipeline.evaluation.record import test_passes as passes_of
+from fdbpl.pipeline.labels.teach import prepare_store, teach_block
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.workflow import Workflow
-from fdbpl.pipeline.shards.pack import plan_shards, write_shards
-from fdbpl.pipeline.student_run import run_student
-from fdbpl.pipeline.students import student_plans
-from fdbpl.pipeline.teach import prepare_store, teach_block
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.training.student_run import run_student
 
 MakeConfig = Callable[..., RunConfig]
 Run = Callable[..., subprocess.CompletedProcess[str]]
