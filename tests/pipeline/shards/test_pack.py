@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from fdbpl.pipeline.data import pack
 from fdbpl.pipeline.data.pack import ShardPlan, plan_shards, write_shards
 from fdbpl.pipeline.data.packed import bytes_to_write, check_made, look_at_images
 from fdbpl.pipeline.datasets.data_set import DataSet, Split
-from fdbpl.pipeline.shards import files, pack
+from fdbpl.pipeline.shards import files
 from fdbpl.pipeline.shards.files import read_file
 from fdbpl.pipeline.shards.index import has_index, index_path
 
