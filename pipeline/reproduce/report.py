@@ -87,10 +87,13 @@ def _introduction(results: dict[str, Any]) -> list[str]:
     crops = " and ".join(f"{name} ({low:g} to {high:g} of the area)" for name, (low, high) in form["crops"].items())
     size, _, study = form["name"].partition("-")
     flag = ("" if size == "quick" else f" --{size}") + (f" --study {study}" if study else "")
+    numbers = [student.removeprefix("student") for student in form["students"]]
+    seeds, recipe = f"{numbers[0]} to {numbers[-1]}", form["student_recipe"]
     return [
-        f"Made by `fdbpl reproduce mini{flag}`: {len(form['students'])} students, each pretrained anew (seeds 1 to "
-        f"{len(form['students'])}), learn 4 context tokens from the words 'a photo of a', which mislead on these "
-        f"images (colour negatives, which only a caption can tell). {form['steps']} steps of Adam, batches of at most "
+        f"Made by `fdbpl reproduce mini{flag}`: {len(form['students'])} students, each pretrained anew (seeds {seeds}; "
+        f"{recipe['steps']} steps, {recipe['wrong_word_fraction']:.0%} of the captions' words wrong), learn 4 context "
+        "tokens from the words 'a photo of a', which mislead on these images (colour negatives, which only a caption "
+        f"can tell; worlds of seed {form['world']['seed']}). {form['steps']} steps of Adam, batches of at most "
         f"{form['batch_size']}, {form['crop_seeds']} stored crops an image, few-shot seeds "
         f"{', '.join(map(str, form['few_shot_seeds']))}; crops {crops}; {results['test_images'] // 2} test images a "
         "half. *latin*: new classes are new pairs of the base classes' words; *grid*: they share no word with them.",
