@@ -2,17 +2,20 @@
 
 'a photo of a' + 'red circle' becomes: start, a, photo, of, a, red, circle, '.', end; the four context tokens
 stand at positions 1 to 4 in every class. They may also stand behind the name, or half of them on each side.
-Letters: C classes, K chosen classes, T positions, M context tokens, W tower width.
+Letters: N contexts, C classes, K chosen classes, T positions, P shared positions, S packed positions, M context tokens,
+W tower width.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from fdbpl.pipeline.clip.backbone import Backbone
+from fdbpl.pipeline.clip.packing import Packing, pack, pack_evenly
 from fdbpl.pipeline.clip.text_tower import check_text_tower, embed_tokens
 
 ClassPosition = Literal["end", "middle", "front"]
@@ -20,42 +23,57 @@ ClassPosition = Literal["end", "middle", "front"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PromptTokens:
-    """Token ids int64 [C, T] of every prompt, with zeros where its context stands.
+    """Token ids of every prompt, with zeros where its context stands.
 
     Attributes:
         module: the open_clip model that embeds them.
-        ids_CT: tokens.
+        ids_CT: tokens, int64 [C, T].
         context_CM: positions of the context's tokens in each prompt, int64.
         end_C: position of each prompt's end token, int64.
-        embedded_CTW: embeddings of the tokens where there is room to keep them, None where they are looked up.
+        packing: the prompts without waste; what they share holds the context where that is the same for all classes and
+            stands before every name.
     """
 
     module: Any
     ids_CT: Tensor
     context_CM: Tensor
     end_C: Tensor
-    embedded_CTW: Tensor | None
+    packing: Packing
 
     def around(self, context: Tensor) -> Tensor:
         """The embeddings [C, T, W] of every prompt with this context, [M, W] for all or [C, M, W] for each."""
-        embedded_CTW = embed_tokens(self.module, self.ids_CT) if self.embedded_CTW is None else self.embedded_CTW
+        embedded_CTW = embed_tokens(self.module, self.ids_CT)
         num_classes, _, width = embedded_CTW.shape
         index_CMW = self.context_CM.unsqueeze(-1).expand(-1, -1, width)
         return embedded_CTW.scatter(1, index_CMW, context.expand(num_classes, -1, -1))
 
+    @property
+    def shares_context(self) -> bool:
+        """Whether the context stands in what all prompts begin with."""
+        return self.packing.shared > 1
+
+    def beginning(self, context_NMW: Tensor) -> Tensor:
+        """The embeddings [N, P, W] of what all prompts begin with, for each of N contexts."""
+        ids_P = self.ids_CT[0, : self.packing.shared]
+        fixed_NPW = embed_tokens(self.module, ids_P).expand(len(context_NMW), -1, -1)
+        behind = 1 + context_NMW.shape[1]
+        return torch.cat([fixed_NPW[:, :1], context_NMW, fixed_NPW[:, behind:]], dim=1)
+
+    @cached_property
+    def rest_SW(self) -> Tensor:
+        """The packed embeddings of what follows the shared beginning, where no context stands in it."""
+        return embed_tokens(self.module, self.ids_CT[self.packing.row_S, self.packing.position_S])
+
     def chosen(self, chosen_K: Tensor) -> "PromptTokens":
         """Those of some of the classes."""
+        end_K = self.end_C[chosen_K]
         return PromptTokens(
             module=self.module,
             ids_CT=self.ids_CT[chosen_K],
             context_CM=self.context_CM[chosen_K],
-            end_C=self.end_C[chosen_K],
-            embedded_CTW=None if self.embedded_CTW is None else self.embedded_CTW[chosen_K],
+            end_C=end_K,
+            packing=pack_evenly(end_K, self.ids_CT.shape[1], self.packing.shared),
         )
-
-
-# Up to so many numbers are kept embedded; of a large vocabulary a few classes are looked up for each batch.
-_MOST_KEPT = 2**26
 
 
 def readable(class_name: str) -> str:
@@ -83,6 +101,7 @@ def prompt_tokens(
     *,
     position: ClassPosition = "end",
     between: str = "",
+    own_contexts: bool = False,
 ) -> PromptTokens:
     """Tokenise class names with a context of `num_context` tokens.
 
@@ -93,6 +112,7 @@ def prompt_tokens(
         position: where the name stands: behind the context (`end`), between its halves (`middle`; the first half has
             the smaller part of an odd number), or before it (`front`).
         between: fixed words between context and name, for `end` alone.
+        own_contexts: each class has a context of its own.
 
     Raises:
         ValueError: a model with another kind of text tower, or a prompt longer than the model's context.
@@ -117,15 +137,13 @@ def prompt_tokens(
         rows.append(row)
         places.append([*range(1, 1 + before), *range(behind, behind + num_context - before)])
     width = max(map(len, rows))
-    ids_CT = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=backbone.device)
-    table_width = int(backbone.module.token_embedding.weight.shape[1])
-    is_kept = ids_CT.numel() * table_width <= _MOST_KEPT
+    shared = 1 + num_context + len(fixed) if position == "end" and not own_contexts else 1
     return PromptTokens(
         module=backbone.module,
-        ids_CT=ids_CT,
+        ids_CT=torch.tensor([row + [0] * (width - len(row)) for row in rows], device=backbone.device),
         context_CM=torch.tensor(places, dtype=torch.int64, device=backbone.device).view(len(rows), num_context),
         end_C=torch.tensor([len(row) - 1 for row in rows], device=backbone.device),
-        embedded_CTW=embed_tokens(backbone.module, ids_CT) if is_kept else None,
+        packing=pack([len(row) for row in rows], shared, backbone.device),
     )
 
 

@@ -54,7 +54,12 @@ def encode_embeddings(module: Any, embeddings_CTW: Tensor, end_C: Tensor, deep_L
     hidden_CTW = embeddings_CTW + module.positional_embedding[:length]
     mask_TT = module.attn_mask[:length, :length]
     hidden_CTW = run_layers(module.transformer, hidden_CTW, deep_LMW, first=_FIRST_CONTEXT, mask_TT=mask_TT)
-    pooled_CW = module.ln_final(hidden_CTW[torch.arange(len(end_C), device=end_C.device), end_C])
+    return finish(module, hidden_CTW[torch.arange(len(end_C), device=end_C.device), end_C])
+
+
+def finish(module: Any, ends: Tensor) -> Tensor:
+    """Unit text features [..., D] float32 of the end tokens' hidden states [..., W] behind the last layer."""
+    pooled = module.ln_final(ends)
     projection = module.text_projection
-    features_CD = projection(pooled_CW) if isinstance(projection, torch.nn.Module) else pooled_CW @ projection
-    return normalize(features_CD.to(torch.float32), dim=-1)
+    features = projection(pooled) if isinstance(projection, torch.nn.Module) else pooled @ projection
+    return normalize(features.to(torch.float32), dim=-1)

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from fdbpl.pipeline.clip.prompt_features import encode_stacked
 from fdbpl.pipeline.clip.prompts import PromptTokens, context_embedding, prompt_tokens
-from fdbpl.pipeline.clip.text_tower import encode_embeddings
 from fdbpl.pipeline.learners.base import Learner, LearnerContext
 from fdbpl.pipeline.learners.checks import check_positive
 from fdbpl.pipeline.learners.initial_values import linear, random_tokens, text_width
@@ -116,10 +116,8 @@ class CoCoOp(Learner):
         """Scaled cosines [B, C] of each image with the text features of its own contexts."""
 
         def encoded(features_ND: Tensor, shift_NW: Tensor) -> Tensor:
-            around = torch.cat([tokens.around(context_MW + shift_W) for shift_W in shift_NW])
             with self.backbone.autocast():
-                text = encode_embeddings(self.backbone.module, around, tokens.end_C.repeat(len(shift_NW)))
-            text_NCD = text.view(len(shift_NW), -1, text.shape[-1])
+                text_NCD = encode_stacked(tokens, context_MW + shift_NW[:, None])
             return self.backbone.logit_scale * torch.einsum("nd,ncd->nc", features_ND, text_NCD)
 
         num_images = max(1, self.options.prompts_at_once // len(tokens.end_C))

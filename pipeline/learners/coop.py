@@ -12,8 +12,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from fdbpl.pipeline.clip.prompt_features import encode_prompts
 from fdbpl.pipeline.clip.prompts import ClassPosition, PromptTokens, context_embedding, prompt_tokens
-from fdbpl.pipeline.clip.text_tower import encode_embeddings
 from fdbpl.pipeline.learners.base import Learner, LearnerContext
 from fdbpl.pipeline.learners.checks import check_positive
 from fdbpl.pipeline.learners.initial_values import random_tokens, text_width
@@ -114,7 +114,7 @@ class CoOp(Learner):
         if chosen_K is not None:
             tokens = tokens.chosen(chosen_K)
         with self.backbone.autocast():
-            return encode_embeddings(self.backbone.module, tokens.around(context), tokens.end_C)
+            return encode_prompts(tokens, context)
 
     def _places(self, class_names: tuple[str, ...]) -> list[int]:
         """Where names stand among those trained on. Raises ValueError for names that have no context."""
@@ -147,4 +147,10 @@ class CoOp(Learner):
         return negative - self.positive.detach()
 
     def _tokenise(self, class_names: tuple[str, ...], num_context: int) -> PromptTokens:
-        return prompt_tokens(self.backbone, class_names, num_context, position=self.options.class_position)
+        return prompt_tokens(
+            self.backbone,
+            class_names,
+            num_context,
+            position=self.options.class_position,
+            own_contexts=self.options.class_specific,
+        )

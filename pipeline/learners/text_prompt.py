@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from fdbpl.pipeline.clip.backbone import Backbone
 from fdbpl.pipeline.clip.deep_prompts import check_depth
+from fdbpl.pipeline.clip.prompt_features import encode_prompts
 from fdbpl.pipeline.clip.prompts import PromptTokens, context_embedding, encode, prompt_tokens
-from fdbpl.pipeline.clip.text_tower import check_text_tower, encode_embeddings
+from fdbpl.pipeline.clip.text_tower import check_text_tower
 from fdbpl.pipeline.learners.initial_values import random_tokens, text_width
 
 
@@ -52,7 +53,7 @@ class TextPrompt(nn.Module):
         if chosen_K is not None:
             tokens = tokens.chosen(chosen_K)
         with self._backbone.autocast():
-            return encode_embeddings(self._backbone.module, tokens.around(self.context), tokens.end_C, self.deep)
+            return encode_prompts(tokens, self.context, self.deep)
 
     def layers(self) -> list[Tensor]:
         """The tokens [M, W] of each layer that has its own."""

@@ -53,7 +53,7 @@ def test_each_image_shifts_the_tokens_of_both_contexts_by_its_own() -> None:
 
 
 def run(learner: CoCoOp) -> tuple[Prediction, list[Tensor | None], list[int], int]:
-    """A step: what it says, its gradients, how many prompts were encoded at once, and what the graph kept, in bytes."""
+    """A step: what it says, its gradients, of how many images prompts were encoded at once, and what the graph kept."""
     at_once: list[int] = []
     kept = 0
 
@@ -62,8 +62,8 @@ def run(learner: CoCoOp) -> tuple[Prediction, list[Tensor | None], list[int], in
         kept += value.numel() * value.element_size()
         return value
 
-    block = learner.backbone.module.transformer.resblocks[0]
-    hook = block.register_forward_pre_hook(lambda _block, inputs: at_once.append(len(inputs[0])))
+    first = learner.backbone.module.transformer.resblocks[0].ln_1
+    hook = first.register_forward_pre_hook(lambda _layer, inputs: at_once.append(len(inputs[0])))
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
         prediction = learner(views(learner.backbone))
     prediction.logits_BC.square().sum().backward()
@@ -75,8 +75,8 @@ def test_chunks_bound_the_memory_and_change_nothing() -> None:
     """Six images of five classes: chunks of two images, or of one where not even one image's prompts fit."""
     backbone = small_clip()
     expected, gradients, at_once, kept = run(cocoop(backbone))
-    assert at_once == [30]
-    for prompts_at_once, sizes in ((12, [10] * 6), (1, [5] * 12)):
+    assert at_once == [6]
+    for prompts_at_once, sizes in ((12, [2] * 6), (1, [1] * 12)):
         found, others, at_once, kept_of_chunks = run(cocoop(backbone, prompts_at_once=prompts_at_once))
         assert at_once == sizes, "each chunk once, and again in the backward pass"
         assert kept_of_chunks < kept / 20
