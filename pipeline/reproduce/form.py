@@ -9,7 +9,7 @@ from typing import Any
 
 from fdbpl.pipeline.clip.world_recipes import RECIPES, ClipRecipe
 from fdbpl.pipeline.datasets.world import WorldSpec
-from fdbpl.pipeline.reproduce.rows import ABLATION, COMPARISON, COUPLED, VIEWS, WEIGHTS, Row
+from fdbpl.pipeline.reproduce.rows import ABLATION, COMPARISON, COUPLED, PASSED, VIEWS, WEIGHTS, Row
 
 # Shares of the image's area that the crops of training have. Of small ones many show nothing of the main object.
 CROPS: Mapping[str, tuple[float, float]] = {"ordinary": (0.08, 1.0), "small": (0.06, 0.3)}
@@ -119,7 +119,7 @@ STUDIES: Mapping[str, Mapping[str, Any]] = {
         "student_recipe": replace(RECIPES["student"], steps=1200, wrong_word_fraction=0.1),
     },
     "coupled": {"rows": COUPLED, "first_student": 201, "world_seed": 8, "rejects": True},
-    "coupled-again": {"rows": COUPLED, "first_student": 301, "world_seed": 9, "rejects": True},
+    "coupled-again": {"rows": PASSED, "first_student": 301, "world_seed": 9, "rejects": True},
 }
 
 

@@ -81,6 +81,8 @@ COUPLED = (
     _fdbpl("presence", "presence", score="both", form="presence"),
     _fdbpl("presence_offset", "presence, with offset", score="both", form="presence", learner={"coupling": "offset"}),
 )
+# Those that had passed in the first study of them, which is to show again.
+PASSED = tuple(row for row in COUPLED if row.name in (REFERENCE, "presence"))
 # Which crop of an image an epoch uses.
 VIEWS = (
     Row(name="kdpl", label="KDPL, cycle", table={"objective": "kdpl"}),
