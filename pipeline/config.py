@@ -14,6 +14,7 @@ from fdbpl.pipeline.datasets.catalog import LAYOUTS
 from fdbpl.pipeline.datasets.subset_file import check_pattern
 
 Precision = Literal["fp32", "fp16", "bf16"]
+TextTower = Literal["packed", "plain"]
 Encoding = Literal["embedding", "logits", "topk"]
 Supervision = Literal["hard", "online", "cached"]
 # The steps of a run; all stages of students are `train`. `check` are the small jobs that look after each step.
@@ -175,6 +176,9 @@ class StudentConfig(ModelConfig):
     )
     features: Literal["stored", "live"] = Field(
         "stored", description="image features from the store, or from pixels in every step"
+    )
+    text_tower: TextTower = Field(
+        "packed", description="text prompts without waste, or, to compare with, plain: every position of every prompt"
     )
     epochs: Positive = Field(50, description="passes over the training images")
     batch_size: Positive = Field(32, description="views a step")

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from fdbpl.pipeline.clip.tiny import register_tiny_models
-from fdbpl.pipeline.config import ModelConfig, Precision
+from fdbpl.pipeline.config import ModelConfig, Precision, TextTower
 
 _AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
 # Bounds the memory of long class lists: the widest hidden states of so many texts take 1.3 GB in ViT-H-14, in float32.
@@ -39,7 +39,8 @@ class Backbone:
 
     `module` is the open_clip model, `image_size` the side of its square input in pixels, `mean` and `std` its
     normalisation, `logit_scale` the factor of its cosines, `weights_digest` a sha256 over names and values;
-    `is_compiled` says that `encode_pixels` runs through torch.compile, for batches of one shape.
+    `is_compiled` says that `encode_pixels` runs through torch.compile, for batches of one shape; `text_tower` how
+    learned text prompts are encoded.
     """
 
     model: str
@@ -54,6 +55,7 @@ class Backbone:
     logit_scale: float
     weights_digest: str
     is_compiled: bool = False
+    text_tower: TextTower = "packed"
 
     @property
     def embedding_width(self) -> int:

@@ -6,6 +6,7 @@ D embedding.
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from fdbpl.pipeline.clip.packed_tower import is_plain, run_packed
 from fdbpl.pipeline.clip.prompts import PromptTokens
@@ -19,8 +20,8 @@ def encode_prompts(tokens: PromptTokens, context: Tensor, deep_LMW: Tensor | Non
         context: [M, W] for all classes, or [C, M, W] for each where the prompts have contexts of their own.
         deep_LMW: see `encode_embeddings`.
     """
-    if not is_plain(tokens.module.transformer):
-        return encode_embeddings(tokens.module, tokens.around(context), tokens.end_C, deep_LMW)
+    if not _can_be_packed(tokens):
+        return encode_embeddings(tokens.module, _padded(tokens, context), tokens.end_C, deep_LMW)
     if tokens.shares_context:
         return _packed(tokens, tokens.beginning(context[None]), tokens.rest_SW, deep_LMW)[0]
     embedded_CTW = tokens.around(context)
@@ -30,11 +31,24 @@ def encode_prompts(tokens: PromptTokens, context: Tensor, deep_LMW: Tensor | Non
 
 def encode_stacked(tokens: PromptTokens, context_NMW: Tensor) -> Tensor:
     """Unit text features [N, C, D] float32 of every prompt with each of N contexts, which stand before the names."""
-    if is_plain(tokens.module.transformer):
+    if _can_be_packed(tokens):
         return _packed(tokens, tokens.beginning(context_NMW), tokens.rest_SW, None)
-    embedded = torch.cat([tokens.around(context_MW) for context_MW in context_NMW])
+    embedded = torch.cat([_padded(tokens, context_MW) for context_MW in context_NMW])
     features = encode_embeddings(tokens.module, embedded, tokens.end_C.repeat(len(context_NMW)))
     return features.view(len(context_NMW), -1, features.shape[-1])
+
+
+def _can_be_packed(tokens: PromptTokens) -> bool:
+    return tokens.text_tower == "packed" and is_plain(tokens.module.transformer)
+
+
+def _padded(tokens: PromptTokens, context: Tensor) -> Tensor:
+    """Embeddings of whole prompts, up to the longest one's end; in the plain tower at all positions that there are."""
+    embedded_CTW = tokens.around(context)
+    if tokens.text_tower == "packed":
+        return embedded_CTW
+    longest = tokens.module.positional_embedding.shape[0]
+    return pad(embedded_CTW, (0, 0, 0, longest - embedded_CTW.shape[1]))
 
 
 def _packed(tokens: PromptTokens, shared_NPW: Tensor, rest_SW: Tensor, deep_LMW: Tensor | None) -> Tensor:

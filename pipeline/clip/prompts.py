@@ -17,6 +17,7 @@ from torch import Tensor
 from fdbpl.pipeline.clip.backbone import Backbone
 from fdbpl.pipeline.clip.packing import Packing, pack, pack_evenly
 from fdbpl.pipeline.clip.text_tower import check_text_tower, embed_tokens
+from fdbpl.pipeline.config import TextTower
 
 ClassPosition = Literal["end", "middle", "front"]
 
@@ -32,6 +33,7 @@ class PromptTokens:
         end_C: position of each prompt's end token, int64.
         packing: the prompts without waste; what they share holds the context where that is the same for all classes and
             stands before every name.
+        text_tower: how they are encoded, `packed` or `plain`.
     """
 
     module: Any
@@ -39,6 +41,7 @@ class PromptTokens:
     context_CM: Tensor
     end_C: Tensor
     packing: Packing
+    text_tower: TextTower
 
     def around(self, context: Tensor) -> Tensor:
         """The embeddings [C, T, W] of every prompt with this context, [M, W] for all or [C, M, W] for each."""
@@ -73,6 +76,7 @@ class PromptTokens:
             context_CM=self.context_CM[chosen_K],
             end_C=end_K,
             packing=pack_evenly(end_K, self.ids_CT.shape[1], self.packing.shared),
+            text_tower=self.text_tower,
         )
 
 
@@ -144,6 +148,7 @@ def prompt_tokens(
         context_CM=torch.tensor(places, dtype=torch.int64, device=backbone.device).view(len(rows), num_context),
         end_C=torch.tensor([len(row) - 1 for row in rows], device=backbone.device),
         packing=pack([len(row) for row in rows], shared, backbone.device),
+        text_tower=backbone.text_tower,
     )
 
 

@@ -7,14 +7,22 @@ from typing import Annotated, Any
 import typer
 
 from fdbpl.pipeline.cli import Json, emit
+from fdbpl.pipeline.commands.bench_output import show_simple, words
+from fdbpl.pipeline.commands.bench_speed import teacher, train
 from fdbpl.pipeline.exit_codes import FOUND_SOMETHING
 
-bench_app = typer.Typer(help="Measure how fast labels are read and crops are cut.", no_args_is_help=True)
+bench_app = typer.Typer(
+    help="Measure how fast labels are read, crops are cut, teachers label and students learn.", no_args_is_help=True
+)
 
 
 @bench_app.callback()
 def _group() -> None:
-    """Measure how fast labels are read and crops are cut."""
+    """Measure how fast labels are read, crops are cut, teachers label and students learn."""
+
+
+bench_app.command()(teacher)
+bench_app.command()(train)
 
 
 @bench_app.command()
@@ -42,9 +50,9 @@ def cache(
 
     parameters = BenchParameters(
         data=Data(num_images=images, num_seeds=seeds, num_classes=classes),
-        readers=NAMES if readers == "all" else _words(readers),
-        patterns=_words(patterns),
-        states=_words(states),
+        readers=NAMES if readers == "all" else words(readers),
+        patterns=words(patterns),
+        states=words(states),
         processes=_numbers(processes),
         batch=batch,
         seconds=seconds,
@@ -78,8 +86,8 @@ def decode(
     from fdbpl.pipeline.progress import Ui
 
     parameters = DecodeParameters(
-        backends=_words(backends),
-        sizes=tuple(map(size_of, _words(sizes))),
+        backends=words(backends),
+        sizes=tuple(map(size_of, words(sizes))),
         crops=_numbers(crops, "--crops"),
         device=device,
         num_images=images,
@@ -91,46 +99,6 @@ def decode(
     if out is not None:
         write_simple(out, results, value="crops_per_s", names=("backend", "workload", "image_size", "crops_per_image"))
     emit(results, json_, _show_decode)
-
-
-@bench_app.command()
-def teacher(
-    model: Annotated[str, typer.Option(help="open_clip model; its weights are random")] = "ViT-B-32",
-    precision: Annotated[str, typer.Option(help="fp32, fp16 or bf16")] = "fp32",
-    size: Annotated[str, typer.Option(help="width x height of the images")] = "500x375",
-    images: Annotated[int, typer.Option(min=1, help="JPEG files")] = 32,
-    seeds: Annotated[int, typer.Option(min=1, help="crops of each")] = 16,
-    batch: Annotated[int, typer.Option(min=1, help="crops of a forward pass")] = 64,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
-    decoder: Annotated[str, typer.Option(help="auto, torchvision, dali or pillow")] = "auto",
-    compile_: Annotated[bool, typer.Option("--compile", help="run the model through torch.compile")] = False,
-    rounds: Annotated[int, typer.Option(min=1, help="whole passes")] = 3,
-    out: Annotated[Path | None, typer.Option(help="gets results.json, results.csv and rates.svg")] = None,
-    json_: Json = False,
-) -> None:
-    """The teacher pass, from JPEG files to a sealed store, beside its forward pass alone on images in memory."""
-    from fdbpl.pipeline.bench.decode import size_of
-    from fdbpl.pipeline.bench.simple_output import write_simple
-    from fdbpl.pipeline.bench.teacher import TeacherParameters, bench_teacher
-    from fdbpl.pipeline.progress import Ui
-
-    parameters = TeacherParameters(
-        model=model,
-        precision=precision,
-        size=size_of(size),
-        num_images=images,
-        num_seeds=seeds,
-        batch_size=batch,
-        device=device,
-        decoder=decoder,
-        compile=compile_,
-        num_rounds=rounds,
-    )
-    with tempfile.TemporaryDirectory(prefix="fdbpl-bench-") as temporary:
-        results = bench_teacher(parameters, Path(temporary), Ui(quiet=json_))
-    if out is not None:
-        write_simple(out, results, value="views_per_s", names=("name",))
-    emit(results, json_, _show_simple)
 
 
 @bench_app.command()
@@ -148,7 +116,7 @@ def agreement(
     from fdbpl.pipeline.progress import Ui
 
     parameters = AgreementParameters(
-        backends=_words(backends),
+        backends=words(backends),
         device=device,
         num_images=images,
         num_windows=windows,
@@ -157,7 +125,7 @@ def agreement(
     )
     with tempfile.TemporaryDirectory(prefix="fdbpl-bench-") as temporary:
         results = bench_agreement(parameters, Path(temporary), Ui(quiet=json_))
-    emit(results, json_, _show_simple)
+    emit(results, json_, show_simple)
     # The shifted windows are the proof that the comparison notices a wrong one.
     if any(row["agrees"] == (row["backend"] == SHIFTED) for row in results["results"]):
         raise typer.Exit(FOUND_SOMETHING)
@@ -179,21 +147,13 @@ def gpu(
         results = bench_gpu(GpuParameters(num_images=images), Path(temporary), Ui(quiet=json_))
     if out is not None:
         replace_json(out, results)
-    emit(results, json_, _show_simple)
+    emit(results, json_, show_simple)
     if not all(row["passed"] for row in results["results"]):
         raise typer.Exit(FOUND_SOMETHING)
 
 
-def _show_simple(results: dict[str, Any]) -> None:
-    from rich.console import Console
-
-    from fdbpl.pipeline.bench.simple_output import simple_table
-
-    Console(highlight=False).print(simple_table(results))
-
-
 def _show_decode(results: dict[str, Any]) -> None:
-    _show_simple(results)
+    show_simple(results)
     for one in results["skipped"]:
         typer.echo(f"{one['backend']} was skipped: {one['reason']}; {one['install']}")
     for note in results["notes"]:
@@ -217,13 +177,9 @@ def _bench(parameters: Any, folder: Path, out: Path | None, *, dry_run: bool, js
     emit(results, json_, _show)
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
 def _numbers(text: str, flag: str = "--processes") -> tuple[int, ...]:
     try:
-        return tuple(map(int, _words(text)))
+        return tuple(map(int, words(text)))
     except ValueError:
         raise ValueError(f"{flag}: found {text!r}, expected whole numbers separated by commas") from None
 

@@ -86,8 +86,9 @@ class StudentPlan:
         """Everything that the config chooses for this student, but where its weights lie and whom it starts from."""
         grid = {"learner", "objective", "supervision", "shots", "seeds", "learner_options", "objective_options"}
         files = {"pretrained", "prompts", "vocabulary"}
+        same = {"text_tower"}  # one result, up to rounding
         return {
-            **self.config.model_dump(mode="json", exclude={*grid, *files, "starts_from"}),
+            **self.config.model_dump(mode="json", exclude={*grid, *files, *same, "starts_from"}),
             "learner": self.learner,
             "learner_options": self.config.learner_options.get(self.learner, {}),
             "objective": self.objective,

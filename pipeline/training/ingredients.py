@@ -39,7 +39,7 @@ _NO_STORE = "mend or remove them, or let `fdbpl teach CONFIG` make the store, wh
 def gather(config: RunConfig, plan: StudentPlan, data: DataSet, reader: Reader | None) -> Ingredients:
     """All of one student, on the device of its run. Raises what its parts refuse."""
     device = choose_device(config.loading.device)
-    backbone = load_backbone(plan.config, device)
+    backbone = replace(load_backbone(plan.config, device), text_tower=plan.config.text_tower)
     training = training_set(data, plan)
     if reader is not None:
         training = replace(training, image_ids_M=store_numbers(reader, data, training))

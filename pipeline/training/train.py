@@ -109,7 +109,7 @@ def train(
         _prefetch(ingredients, epoch + 1, config.epochs)
         rate = learning_rate(config.optim, epoch, config.epochs)
         set_learning_rate(optimizer, rate)
-        log.epochs.append(_epoch(ingredients, optimizer, config, epoch=epoch, seed=seed))
+        log.epochs.append(train_epoch(ingredients, optimizer, config, epoch=epoch, seed=seed))
         log.steps += per_epoch
         log.seconds += time.monotonic() - started
         average.add(learner.state_dict(), learner.epoch_weight(epoch, config.epochs))
@@ -141,7 +141,7 @@ def _prefetch(ingredients: Ingredients, epoch: int, num_epochs: int) -> None:
         ingredients.supervision.prefetch(ingredients.training.image_ids_M, seeds_M)
 
 
-def _epoch(
+def train_epoch(
     ingredients: Ingredients,
     optimizer: torch.optim.Optimizer,
     config: StudentConfig,

@@ -1,6 +1,7 @@
 """Packed prompts give what the tower gives for padded ones: features and gradients, however prompts are made up."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -93,6 +94,20 @@ def test_other_layers_take_the_padded_way() -> None:
     context = random_context(3)
     assert_alike(encode_prompts(tokens, context), padded(tokens, context), context)
     torch.testing.assert_close(encode_stacked(tokens, contexts), before, rtol=0, atol=2e-6)
+
+
+def test_the_plain_tower_computes_every_position_and_gives_the_same() -> None:
+    backbone = small_clip()
+    tokens = prompt_tokens(replace(backbone, text_tower="plain"), NAMES, 3)
+    lengths: list[int] = []
+    first = backbone.module.transformer.resblocks[0].ln_1
+    first.register_forward_pre_hook(lambda _layer, inputs: lengths.append(inputs[0].shape[1]))
+    contexts, context, deep = random_context(2, 3), random_context(3), random_context(LAYERS - 1, 3, seed=1)
+    packed = prompt_tokens(backbone, NAMES, 3)
+    assert_alike(encode_prompts(packed, context, deep), encode_prompts(tokens, context, deep), context, deep)
+    assert_alike(encode_stacked(packed, contexts), encode_stacked(tokens, contexts), contexts)
+    whole = backbone.module.positional_embedding.shape[0]
+    assert [length == whole for length in lengths] == [False, True, False, True]
 
 
 def test_plain_words_give_open_clips_own_features() -> None:
