@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +18,12 @@ TOLD = pytest.StashKey[list[str]]()
 def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Says a number that a test tried, such as its kills, at the end of the run."""
     return request.config.stash.setdefault(TOLD, []).append
+
+
+def pytest_configure() -> None:
+    """What a shell runs in the background ignores Ctrl-C, and so would the programs that tests send it to."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
