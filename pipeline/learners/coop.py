@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from fdbpl.pipeline.clip.prompt_features import encode_prompts
+from fdbpl.pipeline.clip.prompt_features import encode_prompts, encode_stacked
 from fdbpl.pipeline.clip.prompts import ClassPosition, PromptTokens, context_embedding, prompt_tokens
 from fdbpl.pipeline.learners.base import Learner, LearnerContext
 from fdbpl.pipeline.learners.checks import check_positive
@@ -84,9 +84,11 @@ class CoOp(Learner):
 
     def texts(self, class_names: Sequence[str], chosen_K: Tensor | None = None) -> TextFeatures:
         negative = self._negative_context()
+        contexts = [self.positive] if negative is None else [self.positive, negative]
+        features = self._encode(contexts, tuple(class_names), chosen_K)
         return TextFeatures(
-            positive_CD=self._encode(self.positive, tuple(class_names), chosen_K),
-            negative_CD=None if negative is None else self._encode(negative, tuple(class_names), chosen_K),
+            positive_CD=features[0],
+            negative_CD=None if negative is None else features[1],
             subtract=self.options.subtract,
         )
 
@@ -105,16 +107,20 @@ class CoOp(Learner):
             return torch.cat([self.positive, self.token.expand(*self.positive.shape[:-2], -1, -1)], dim=-2)
         return self.negative
 
-    def _encode(self, context: Tensor, class_names: tuple[str, ...], chosen_K: Tensor | None) -> Tensor:
-        """Text features of names under a context [M, W], or [classes, M, W] where each class has its own."""
-        tokens = self._tokens(class_names, context.shape[-2])
-        if context.ndim == 3:
-            context = context[self._places(class_names)]
-            context = context if chosen_K is None else context[chosen_K]
+    def _encode(
+        self, contexts: Sequence[Tensor], class_names: tuple[str, ...], chosen_K: Tensor | None
+    ) -> Sequence[Tensor]:
+        """Text features of names under each context [M, W], or [classes, M, W] where each class has its own."""
+        all_tokens = [self._tokens(class_names, context.shape[-2]) for context in contexts]
+        if self.options.class_specific:
+            contexts = [context[self._places(class_names)] for context in contexts]
         if chosen_K is not None:
-            tokens = tokens.chosen(chosen_K)
+            all_tokens = [tokens.chosen(chosen_K) for tokens in all_tokens]
+            contexts = [context[chosen_K] if context.ndim == 3 else context for context in contexts]
         with self.backbone.autocast():
-            return encode_prompts(tokens, context)
+            if all_tokens[0].shares_context and len({context.shape for context in contexts}) == 1:
+                return encode_stacked(all_tokens[0], torch.stack(list(contexts))).unbind()
+            return [encode_prompts(tokens, context) for tokens, context in zip(all_tokens, contexts, strict=True)]
 
     def _places(self, class_names: tuple[str, ...]) -> list[int]:
         """Where names stand among those trained on. Raises ValueError for names that have no context."""

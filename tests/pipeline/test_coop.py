@@ -84,8 +84,8 @@ def test_the_dual_form_has_a_negative_prompt_of_its_own(student: Backbone) -> No
     assert prediction.negative_text_features_CD is not None and prediction.negative_logits_BC is not None
     torch.testing.assert_close(prediction.negative_text_features_CD, negative, rtol=1e-5, atol=1e-5)
     prediction.negative_logits_BC.sum().backward()
-    assert learner.positive.grad is None
-    assert learner.negative is not None and learner.negative.grad is not None
+    assert learner.positive.grad is not None and not learner.positive.grad.any()
+    assert learner.negative is not None and learner.negative.grad is not None and learner.negative.grad.any()
     assert set(learner.prompts()) == {"positive", "negative"}
     assert set(learner.classifier(NAMES)) == {"classifier", "negative"}
 
