@@ -17,7 +17,7 @@ RATES = {
     "student pretraining steps": 7.5,
     "teacher views": 1500.0,
     "student views": 1500.0,
-    "prompt steps": 80.0,
+    "prompt steps": 140.0,
 }
 # A task's start, and of the table the evaluation of a run.
 START_SECONDS, TABLE_SECONDS = 1.0, 6.0
