@@ -75,7 +75,7 @@ def from_logits(question: Question) -> Source | Unanswered:
         arrays=(LOGITS,),
         words=f"{LOGITS}: {part} the {len(classes)} columns of class list {classes.name!r}",
         bound=logits_bound(count),
-        decode=_FromLogits(columns),
+        decode=FromLogits(columns),
     )
 
 
@@ -99,7 +99,7 @@ def from_embedding(question: Question) -> Source | Unanswered:
                 arrays=(EMBEDDING,),
                 words=f"{EMBEDDING} with the text embedding of class list {name!r}",
                 bound=embedding_bound(scale, width, norm),
-                decode=_FromEmbedding(text_CD * np.float32(scale)),
+                decode=FromEmbedding(text_CD * np.float32(scale)),
             )
         refusals.append(refusal)
     return Unanswered(
@@ -128,7 +128,7 @@ def from_topk(question: Question) -> Source | Unanswered:
         arrays=TOPK,
         words=f"{TOPK[0]}: the {top_k} largest of the {len(names)} classes of list {classes.name!r}{spread}",
         bound=topk_bound(top_k, len(names)),
-        decode=_FromTopK(len(names), _columns(classes.class_names, names)),
+        decode=FromTopK(len(names), _columns(classes.class_names, names)),
     )
 
 
@@ -141,7 +141,9 @@ SOURCES: dict[str, Callable[[Question], Source | Unanswered]] = {
 
 
 @dataclass(frozen=True)
-class _FromLogits:
+class FromLogits:
+    """Some columns of the stored logits."""
+
     columns: Columns
 
     def __call__(self, rows: Sequence[Rows]) -> npt.NDArray[np.float32]:
@@ -149,7 +151,9 @@ class _FromLogits:
 
 
 @dataclass(frozen=True)
-class _FromEmbedding:
+class FromEmbedding:
+    """The product with the classes' unit text embeddings times the logit scale."""
+
     scaled_text_CD: npt.NDArray[np.float32]
 
     def __call__(self, rows: Sequence[Rows]) -> npt.NDArray[np.float32]:
@@ -157,7 +161,9 @@ class _FromEmbedding:
 
 
 @dataclass(frozen=True)
-class _FromTopK:
+class FromTopK:
+    """All columns, those that are not kept with the others' mass; then some of them."""
+
     num_classes: int
     columns: Columns
 

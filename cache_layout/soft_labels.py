@@ -17,7 +17,7 @@ import numpy.typing as npt
 from fdbpl.cache_layout.class_list import ClassList
 from fdbpl.cache_layout.error_bounds import Bound
 from fdbpl.cache_layout.errors import CacheError
-from fdbpl.cache_layout.label_sources import COLUMNS, SOURCES, Decode, Question, Source
+from fdbpl.cache_layout.label_sources import COLUMNS, SOURCES, Decode, Question, Rows, Source
 from fdbpl.cache_layout.reader import Reader
 
 
@@ -76,7 +76,11 @@ class SoftLabels:
         Raises:
             ValueError, CacheError: as `Reader.read`.
         """
-        return self.decode([self.reader.read(array, images_B, seeds_B) for array in self.arrays])
+        return self.decode(self.read_rows(images_B, seeds_B))
+
+    def read_rows(self, images_B: npt.ArrayLike, seeds_B: npt.ArrayLike) -> list[Rows]:
+        """What is stored of B views, an array [B, ...] for each of `arrays`: what `decode` takes. Errors as `read`."""
+        return [self.reader.read(array, images_B, seeds_B) for array in self.arrays]
 
 
 def soft_labels(

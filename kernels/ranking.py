@@ -3,7 +3,7 @@
 The published loop visits each ordered pair of classes and averages d_a - d_b, so that it sums to zero whatever the
 prompts are. The ranking form asks instead that an image's feature lie further along its own class's difference than
 along another's. It is computed for all pairs at once.
-Letters: B batch, C classes, D embedding, U classes in the batch.
+Letters: B batch, C classes, D embedding.
 """
 
 import torch
@@ -22,8 +22,11 @@ def published_cascade(differences_CD: Tensor, labels_B: Tensor) -> Tensor:
     Returns:
         Scalar float32.
     """
-    mean_U = differences_CD[labels_B.unique()].to(torch.float32).mean(dim=-1)
-    return (mean_U[:, None] - mean_U[None, :]).sum()
+    # Of the classes of all examples, each class counted once: what depends on how many there are has no fixed shape.
+    is_first_B = (labels_B[:, None] == labels_B[None, :]).tril(diagonal=-1).any(dim=1).logical_not()
+    mean_B = differences_CD[labels_B].to(torch.float32).mean(dim=-1)
+    pairs_BB = is_first_B[:, None] & is_first_B[None, :]
+    return torch.where(pairs_BB, mean_B[:, None] - mean_B[None, :], torch.zeros_like(mean_B)).sum()
 
 
 def difference_ranking(projections_BC: Tensor, labels_B: Tensor, weights_B: Tensor, margin: float = 0.2) -> Tensor:

@@ -230,6 +230,9 @@ class ClusterConfig(Section):
     memory_gb: float = Field(8, gt=0, description="memory of a task")
     minutes: float = Field(60, gt=0, description="time limit of a task")
     per_job: int = Field(0, ge=0, description="tasks that a job runs in turn; 0: what fills ten minutes")
+    students_per_task: int = Field(
+        0, ge=0, description="students alike that train as one program; 0: up to 16 that leave no worker idle"
+    )
     slurm: dict[str, Any] = Field(
         default_factory=dict, description="keys of the site profile that this run sets itself, e.g. partition"
     )

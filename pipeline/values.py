@@ -3,7 +3,9 @@
 Letters: B batch, C classes, K chosen classes, D embedding, H W pixels.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +17,9 @@ class Views:
 
     image_ids_B and seeds_B are int64 on the CPU; labels_B is int64 on the training device, an index into the
     classes of the student; pixels_BCHW is uint8; features_BD are unit vectors of the student's frozen image encoder;
-    importance_B float32 is by how much each view's loss counts, None where all count alike.
+    importance_B float32 is by how much each view's loss counts, None where all count alike. label_rows are the
+    teacher's labels as they are stored, a tensor [B, ...] for each array, on the training device; none where no store
+    is read.
     """
 
     image_ids_B: Tensor
@@ -24,6 +28,17 @@ class Views:
     pixels_BCHW: Tensor | None = None
     features_BD: Tensor | None = None
     importance_B: Tensor | None = None
+    label_rows: tuple[Tensor, ...] = ()
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Views":
+        """The same views with every tensor changed."""
+
+        def changed(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return tuple(map(change, value))
+            return None if value is None else change(value)
+
+        return Views(**{one.name: changed(getattr(self, one.name)) for one in fields(self)})
 
 
 @dataclass(frozen=True, kw_only=True)

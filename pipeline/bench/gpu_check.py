@@ -30,10 +30,9 @@ from fdbpl.pipeline.labels.teach import TeacherLabels, prepare_store
 from fdbpl.pipeline.loading.decoder import LARGEST_DIFFERENCE, MEAN_DIFFERENCE, make_decoder
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.students.checked import student_plans
-from fdbpl.pipeline.training.ingredients import gather
+from fdbpl.pipeline.training.gather import gather
 from fdbpl.pipeline.training.optim import make_optimizer
-from fdbpl.pipeline.training.train import step
-from fdbpl.pipeline.training.views import views_of
+from fdbpl.pipeline.training.steps import step
 from fdbpl.pipeline.versions import installed
 
 MIN_SHARE = 0.9
@@ -180,7 +179,7 @@ def _training_waits(parameters: GpuParameters, folder: Path, ui: Ui) -> Iterator
             batch = np.arange(32), np.zeros(32, dtype=np.int64), ingredients.training.labels_M[:32]
 
             def one_step() -> None:
-                step(ingredients, optimizer, views_of(ingredients.source, *batch))  # noqa: B023 - called at once
+                step(ingredients, optimizer, ingredients.views(*batch))  # noqa: B023 - called at once
 
             for _ in range(3):
                 one_step()

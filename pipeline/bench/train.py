@@ -7,7 +7,7 @@ them.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from fdbpl.pipeline.bench.peak_memory import growth_bytes
 from fdbpl.pipeline.bench.teacher import run_pass
 from fdbpl.pipeline.bench.turns import Rates, take_turns
 from fdbpl.pipeline.clip.backbone import random_checkpoint
-from fdbpl.pipeline.config import RunConfig, StudentConfig
+from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.config_file import parse_config
 from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.device import choose_device
@@ -35,9 +35,9 @@ from fdbpl.pipeline.labels.teach import prepare_store
 from fdbpl.pipeline.learners.catalog import learner_entry
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.students.checked import student_plans
-from fdbpl.pipeline.training.ingredients import gather
-from fdbpl.pipeline.training.optim import make_optimizer
-from fdbpl.pipeline.training.train import Ingredients, train_epoch
+from fdbpl.pipeline.training.gather import gather
+from fdbpl.pipeline.training.train import Training
+from fdbpl.pipeline.training.trainee import Trainee
 from fdbpl.pipeline.versions import installed
 from fdbpl.pipeline.whole_file import replace_json
 
@@ -109,6 +109,8 @@ def bench_train(parameters: TrainParameters, folder: Path, ui: Ui) -> dict[str, 
         with ExitStack() as stack:
             reader = stack.enter_context(open_reader(config.store.path))
             ways = _ways(config, objective, reader)
+            for way in ways.values():
+                stack.callback(way.close)
             memory = _check_and_warm_up(ways, parameters)
             with ui.bar(f"measure {objective}", "turns") as on_progress:
                 rates = take_turns(
@@ -133,19 +135,21 @@ def bench_train(parameters: TrainParameters, folder: Path, ui: Ui) -> dict[str, 
 class _Way:
     """A student that trains on and on in one of the ways."""
 
-    def __init__(self, ingredients: Ingredients, config: StudentConfig) -> None:
-        self._ingredients, self._config = ingredients, config
-        self._optimizer = make_optimizer(config.optim, ingredients.learner.prompts().values())
-        self._epoch = 0
-        self.first_loss = float("nan")
+    def __init__(self, trainees: Sequence[Trainee]) -> None:
+        self._trainees, self._training = trainees, Training(trainees)
 
     def epoch(self) -> int:
-        """One epoch; its steps."""
-        means = train_epoch(self._ingredients, self._optimizer, self._config, epoch=self._epoch, seed=1)
-        if self._epoch == 0:
-            self.first_loss = means["loss"]
-        self._epoch += 1
-        return len(self._ingredients.training) // self._config.batch_size
+        """One epoch; its steps, of all students."""
+        self._training.epoch()
+        return len(self._trainees) * self._training.steps_per_epoch
+
+    @property
+    def first_loss(self) -> float:
+        """Of the first student."""
+        return self._trainees[0].log.epochs[0]["loss"]
+
+    def close(self) -> None:
+        self._training.close()
 
 
 def _ways(config: RunConfig, objective: str, reader: Reader) -> dict[str, _Way]:
@@ -153,7 +157,8 @@ def _ways(config: RunConfig, objective: str, reader: Reader) -> dict[str, _Way]:
     ways = {}
     for plan in student_plans(config):
         if plan.objective == objective:
-            ways[plan.config.name.replace("_", " ")] = _Way(gather(config, plan, data, reader), plan.config)
+            trainee = Trainee(ingredients=gather(config, plan, data, reader), config=plan.config)
+            ways[plan.config.name.replace("_", " ")] = _Way([trainee])
     return ways
 
 

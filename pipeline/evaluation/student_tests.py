@@ -28,7 +28,7 @@ from fdbpl.pipeline.learners.base import Learner
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.students.plan import StudentPlan
 from fdbpl.pipeline.training.checkpoint import load_into, read_prompts
-from fdbpl.pipeline.training.ingredients import build_learner
+from fdbpl.pipeline.training.gather import build_learner
 from fdbpl.pipeline.whole_file import replace_json
 
 OnProgress = Callable[[int, int], None]

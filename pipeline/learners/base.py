@@ -72,6 +72,12 @@ class Learner(nn.Module, ABC):
     def predict(self, views: Views, texts: Any) -> Prediction:
         """Logits [B, C] over the classes of `texts`, cosines scaled by the model's own factor."""
 
+    @classmethod
+    def texts_together(cls, learners: "Sequence[Learner]") -> Any:
+        """What `texts` says of the training classes of several learners of one form and the same classes: the same
+        dataclass, each tensor with an axis of learners first. Who has it trains in packs (`learners.catalog`)."""
+        raise NotImplementedError(f"{cls.__name__} trains alone")
+
     def forward(self, views: Views, chosen_K: Tensor | None = None) -> Prediction:
         """What it says of views over its training classes, or over those chosen of them."""
         return self.predict(views, self.texts(self.class_names, chosen_K))

@@ -25,6 +25,7 @@ class Entry:
         uses: what else of the run its values follow from: the data set's hand-written prompt, the teacher's texts.
         slow_to_evaluate: whether a test image costs it an encoder's pass, so that its evaluation is a task of its own.
         least_batch: views that a step takes at least.
+        in_packs: whether it has `texts_together`, so that several train as one.
     """
 
     options: str
@@ -33,12 +34,13 @@ class Entry:
     uses: frozenset[Literal["template", "teacher"]] = frozenset()
     slow_to_evaluate: bool = False
     least_batch: int = 1
+    in_packs: bool = False
 
 
 _HERE = "fdbpl.pipeline.learners"
 _PIXELS: frozenset[Literal["features", "pixels"]] = frozenset({"pixels"})
 LEARNERS: Mapping[str, Entry] = {
-    "coop": Entry(options=f"{_HERE}.coop:CoOpOptions"),
+    "coop": Entry(options=f"{_HERE}.coop:CoOpOptions", in_packs=True),
     "cocoop": Entry(options=f"{_HERE}.cocoop:CoCoOpOptions", slow_to_evaluate=True),
     "vpt": Entry(
         options=f"{_HERE}.vpt:VptOptions",

@@ -83,14 +83,16 @@ class CoOp(Learner):
         self._tokens = lru_cache(maxsize=8)(self._tokenise)
 
     def texts(self, class_names: Sequence[str], chosen_K: Tensor | None = None) -> TextFeatures:
-        negative = self._negative_context()
-        contexts = [self.positive] if negative is None else [self.positive, negative]
-        features = self._encode(contexts, tuple(class_names), chosen_K)
-        return TextFeatures(
-            positive_CD=features[0],
-            negative_CD=None if negative is None else features[1],
-            subtract=self.options.subtract,
-        )
+        features = self._encode(self._contexts(), tuple(class_names), chosen_K)
+        return self._features(features)
+
+    @classmethod
+    def texts_together(cls, learners: Sequence[Learner]) -> TextFeatures:
+        """All contexts of all learners go through the tower together."""
+        own = [learner for learner in learners if isinstance(learner, CoOp)]
+        first, number = own[0], len(own[0]._contexts())
+        features = first._encode([context for one in own for context in one._contexts()], first.class_names, None)
+        return first._features([torch.stack(features[kind::number]) for kind in range(number)])
 
     def predict(self, views: Views, texts: TextFeatures) -> Prediction:
         assert views.features_BD is not None, "the loader brings what a learner needs"
@@ -99,6 +101,16 @@ class CoOp(Learner):
     @torch.no_grad()
     def classifier(self, class_names: Sequence[str]) -> dict[str, Tensor]:
         return self.texts(class_names).classifier()
+
+    def _features(self, each: Sequence[Tensor]) -> TextFeatures:
+        """Of the contexts in their order."""
+        negative = each[1] if len(each) > 1 else None
+        return TextFeatures(positive_CD=each[0], negative_CD=negative, subtract=self.options.subtract)
+
+    def _contexts(self) -> list[Tensor]:
+        """The positive context, and the negative one where there is one."""
+        negative = self._negative_context()
+        return [self.positive] if negative is None else [self.positive, negative]
 
     def _negative_context(self) -> Tensor | None:
         if self.offset is not None:
@@ -109,18 +121,26 @@ class CoOp(Learner):
 
     def _encode(
         self, contexts: Sequence[Tensor], class_names: tuple[str, ...], chosen_K: Tensor | None
-    ) -> Sequence[Tensor]:
-        """Text features of names under each context [M, W], or [classes, M, W] where each class has its own."""
-        all_tokens = [self._tokens(class_names, context.shape[-2]) for context in contexts]
-        if self.options.class_specific:
-            contexts = [context[self._places(class_names)] for context in contexts]
-        if chosen_K is not None:
-            all_tokens = [tokens.chosen(chosen_K) for tokens in all_tokens]
-            contexts = [context[chosen_K] if context.ndim == 3 else context for context in contexts]
-        with self.backbone.autocast():
-            if all_tokens[0].shares_context and len({context.shape for context in contexts}) == 1:
-                return encode_stacked(all_tokens[0], torch.stack(list(contexts))).unbind()
-            return [encode_prompts(tokens, context) for tokens, context in zip(all_tokens, contexts, strict=True)]
+    ) -> list[Tensor]:
+        """Text features of names under each context [M, W], or [classes, M, W] where each class has its own; those of
+        one length go through the tower together."""
+        features: dict[int, Tensor] = {}
+        for length in dict.fromkeys(context.shape[-2] for context in contexts):
+            rows = [row for row, context in enumerate(contexts) if context.shape[-2] == length]
+            alike = [contexts[row] for row in rows]
+            tokens = self._tokens(class_names, length)
+            if self.options.class_specific:
+                alike = [context[self._places(class_names)] for context in alike]
+            if chosen_K is not None:
+                tokens = tokens.chosen(chosen_K)
+                alike = [context[chosen_K] if context.ndim == 3 else context for context in alike]
+            with self.backbone.autocast():
+                if tokens.shares_context:
+                    found: Sequence[Tensor] = encode_stacked(tokens, torch.stack(alike)).unbind()
+                else:
+                    found = [encode_prompts(tokens, context) for context in alike]
+            features |= zip(rows, found, strict=True)
+        return [features[row] for row in range(len(contexts))]
 
     def _places(self, class_names: tuple[str, ...]) -> list[int]:
         """Where names stand among those trained on. Raises ValueError for names that have no context."""

@@ -6,7 +6,7 @@ bytes a view), whatever the number of seeds and images.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -55,7 +55,7 @@ def filled_up(pixels_V: Tensor, batch_size: int) -> Tensor:
     return pixels_V if not lacking else torch.cat([pixels_V, pixels_V[-1:].expand(lacking, *pixels_V.shape[1:])])
 
 
-def made_ahead(items: Iterable[ItemT], make: Callable[[ItemT], MadeT], depth: int) -> Iterator[MadeT]:
+def made_ahead(items: Iterable[ItemT], make: Callable[[ItemT], MadeT], depth: int) -> Generator[MadeT, None, None]:
     """`make` of each item in order, done by another thread up to `depth` items ahead. Errors come where they belong."""
     waiting: deque[Future[MadeT]] = deque()
     pool = ThreadPoolExecutor(1, thread_name_prefix="fdbpl-ahead")

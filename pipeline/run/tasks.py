@@ -20,8 +20,8 @@ from fdbpl.pipeline.run.provenance import provenance
 from fdbpl.pipeline.run.results import write_results
 from fdbpl.pipeline.run.state import GROW_VARIABLE, config_of
 from fdbpl.pipeline.run.todo import SEPARATOR
-from fdbpl.pipeline.students.checked import plan_by_id
-from fdbpl.pipeline.training.student_run import run_student
+from fdbpl.pipeline.students.checked import pack_by_id, plan_by_id
+from fdbpl.pipeline.training.student_run import run_students
 from fdbpl.pipeline.whole_file import replace_json
 from fdbpl.slurm.progress import report_progress
 
@@ -54,10 +54,16 @@ def features(folder: Path, task_id: str) -> dict[str, Any]:
 
 
 def train(folder: Path, task_id: str) -> dict[str, Any]:
-    """Task id: a student."""
+    """Task id: a pack of students."""
     config = _config()
-    record = run_student(config, plan_by_id(config, task_id), report_progress)
-    return {"steps": record["steps"], "train_seconds": record["train_seconds"], "device": _device()}
+    pack = pack_by_id(config, task_id, len(run_data(config).class_names))
+    records = run_students(config, pack, report_progress)
+    return {
+        "students": [record["student"] for record in records],
+        "steps": sum(record["steps"] for record in records),
+        "train_seconds": round(sum(record["train_seconds"] for record in records), 3),
+        "device": _device(),
+    }
 
 
 def test_features(folder: Path, task_id: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from fdbpl.pipeline.evaluation.record import missing_features, test_passes, unte
 from fdbpl.pipeline.labels.manifest import CAMPAIGN
 from fdbpl.pipeline.run.results import is_current
 from fdbpl.pipeline.run.state import Pass, RunState
+from fdbpl.pipeline.students.packs import pack_id, packs
 from fdbpl.pipeline.students.plan import list_plans, stages
 from fdbpl.pipeline.training.student_record import finished_records
 from fdbpl.slurm.chain import Todo
@@ -84,12 +85,13 @@ def test_students(folder: Path, environment: Mapping[str, str], step: str) -> To
 
 
 def train(folder: Path, environment: Mapping[str, str], step: str) -> Todo:
-    """The students of one stage: `train-2` are those of the second."""
+    """The students of one stage, in packs: `train-2` are those of the second."""
     run = RunState(environment)
     plans = stages(list_plans(run.config))[int(step.rpartition("-")[2]) - 1]
     records = finished_records(run.config, plans, run.data)
-    missing = tuple(plan.id for plan in plans if records[plan.id] is None)
-    return Todo(total=len(plans), missing=missing, is_finished=not missing)
+    wanted = packs(plans, run.config.cluster, len(run.data.class_names))
+    missing = tuple(pack_id(pack) for pack in wanted if any(records[plan.id] is None for plan in pack))
+    return Todo(total=len(wanted), missing=missing, is_finished=not missing)
 
 
 def report(folder: Path, environment: Mapping[str, str], step: str) -> Todo:

@@ -11,8 +11,10 @@ from fdbpl.pipeline.evaluation.record import test_passes
 from fdbpl.pipeline.labels.feature_names import feature_campaigns
 from fdbpl.pipeline.run.state import RunState
 from fdbpl.pipeline.run.todo import SEPARATOR
-from fdbpl.pipeline.students.checked import plan_by_id
+from fdbpl.pipeline.students.checked import pack_by_id
+from fdbpl.pipeline.students.plan import StudentPlan
 from fdbpl.pipeline.training.sampling import steps_per_epoch
+from fdbpl.pipeline.training.student_record import finished_records
 
 # crop/box and crop/flip of a view.
 _WINDOW_BYTES = 4 * 4 + 1
@@ -45,7 +47,10 @@ def units_left(run: RunState, step: str, missing: Sequence[str]) -> tuple[int, i
         images = sum(test.num_images(load_data(test.data)) for test in tests_of(config)) if missing else 0
         return len(missing) * images, 0
     if step.startswith("train-"):
-        return sum(_steps(run, student) for student in missing), 0
+        packs = [pack_by_id(config, task, len(run.data.class_names)) for task in missing]
+        plans = [plan for pack in packs for plan in pack]
+        records = finished_records(config, plans, run.data)
+        return sum(_steps(run, plan) for plan in plans if records[plan.id] is None), 0
     return 0, 0
 
 
@@ -61,7 +66,6 @@ def _views(run: RunState, blocks: Sequence[str]) -> int:
     return sum(views[block] for block in blocks)
 
 
-def _steps(run: RunState, student: str) -> int:
-    plan = plan_by_id(run.config, student)
+def _steps(run: RunState, plan: StudentPlan) -> int:
     images = len(training_set(run.data, plan))
     return plan.config.epochs * steps_per_epoch(images, plan.config.batch_size)

@@ -104,7 +104,8 @@ class Workflow:
             self._say(
                 f"train: {len(data.excluded)} of {num_images} training images are excluded; students draw from the rest"
             )
-        trained = [task for tasks in self._run(train_steps(self.config)).values() for task in tasks]
+        results = [result for tasks in self._run(train_steps(self.config)).values() for result in tasks.values()]
+        trained = [student for result in results for student in result["students"]]
         records = finished_records(self.config, plans, data)
         stale = [name for name, record in records.items() if record is None]
         if stale:

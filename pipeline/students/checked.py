@@ -2,7 +2,8 @@
 anything runs."""
 
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.students.plan import StudentPlan, list_plans
+from fdbpl.pipeline.students.packs import pack_id, packs
+from fdbpl.pipeline.students.plan import StudentPlan, list_plans, stages
 from fdbpl.pipeline.students.refusals import check_student
 from fdbpl.pipeline.students.start_file import check_start_file
 from fdbpl.pipeline.weights import weights_source
@@ -21,6 +22,25 @@ def student_plans(config: RunConfig) -> list[StudentPlan]:
     for plan in plans:
         _check_start(plan)
     return plans
+
+
+def pack_by_id(config: RunConfig, task_id: str, num_classes: int) -> list[StudentPlan]:
+    """The plans of that pack, they alone checked: hundreds of tasks ask for one each.
+
+    Raises:
+        ValueError: the config has none of that name, or as `student_plans` of those.
+    """
+    known = {
+        pack_id(pack): pack
+        for stage in stages(list_plans(config))
+        for pack in packs(stage, config.cluster, num_classes)
+    }
+    if task_id not in known:
+        raise ValueError(f"found no students {task_id!r} in the run's config, expected one of {', '.join(known)}")
+    for plan in known[task_id]:
+        check_student(plan, config)
+        _check_start(plan)
+    return known[task_id]
 
 
 def plan_by_id(config: RunConfig, student_id: str) -> StudentPlan:

@@ -11,7 +11,6 @@ Every image is seen once an epoch. Under which crop seed is a policy:
 Letters: M training images, S seeds.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,16 +85,15 @@ class Sampler:
         return mixed_MS
 
 
-def batches(num_images: int, *, epoch: int, seed: int, batch_size: int) -> Iterator[npt.NDArray[np.int64]]:
-    """The images of an epoch in batches of positions int64 [B], each image once, in an order drawn from (seed, epoch).
+def epoch_order(sampler: Sampler, epoch: int, batch_size: int) -> npt.NDArray[np.int64]:
+    """The positions of an epoch's images, int64 [steps * batch_size], each once, in an order drawn from (seed, epoch).
 
-    An incomplete last batch is dropped, as in the field's recipe; a training set smaller than a batch is one batch.
+    An incomplete last batch is dropped, as in the field's recipe.
     """
-    order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(num_images)
-    size = min(batch_size, num_images)
-    for start in range(0, num_images - size + 1, size):
-        yield order[start : start + size]
+    order = np.random.Generator(np.random.Philox(key=[sampler.seed, epoch])).permutation(sampler.num_images)
+    return order[: len(order) - len(order) % batch_size]
 
 
 def steps_per_epoch(num_images: int, batch_size: int) -> int:
+    """Whole batches of an epoch; a training set smaller than a batch is one batch."""
     return num_images // min(batch_size, num_images)

@@ -1,9 +1,9 @@
-"""From a student's plan to its saved prompts: puts the ingredients together, trains, writes the record last."""
+"""From students' plans to their saved prompts: puts the ingredients together, trains, writes each record last."""
 
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,81 +20,123 @@ from fdbpl.pipeline.run_folder import RunFolder, StudentFolder
 from fdbpl.pipeline.students.plan import StudentPlan
 from fdbpl.pipeline.students.start_file import USE, check_start_file, check_start_fits
 from fdbpl.pipeline.training.checkpoint import prompts_digest, read_prompts, save_prompts, shapes_of, start_from
-from fdbpl.pipeline.training.ingredients import gather
+from fdbpl.pipeline.training.gather import gather_all
 from fdbpl.pipeline.training.saved_learner import use_of
 from fdbpl.pipeline.training.staged_store import store_to_read
-from fdbpl.pipeline.training.student_record import finished_record, identity_digest, student_identity
+from fdbpl.pipeline.training.student_record import Identities, finished_record, identity_digest, student_identity
 from fdbpl.pipeline.training.student_store import open_store_for
-from fdbpl.pipeline.training.train import TrainingLog, train
+from fdbpl.pipeline.training.train import train
+from fdbpl.pipeline.training.trainee import OnProgress, Trainee, TrainingLog
 from fdbpl.pipeline.whole_file import replace_file, replace_json
 
 logger = logging.getLogger(__name__)
 
 
-def run_student(
-    config: RunConfig, plan: StudentPlan, on_progress: Callable[[int, int], None] | None = None
-) -> dict[str, Any]:
-    """Train one student, or tell of it where it is finished; its record. It reads the run's store, or a copy on the
-    node's own disk (`store_to_read`).
+def run_student(config: RunConfig, plan: StudentPlan, on_progress: OnProgress | None = None) -> dict[str, Any]:
+    """Train one student, or tell of it where it is finished; its record. Errors as of `run_students`."""
+    return run_students(config, [plan], on_progress)[0]
+
+
+def run_students(
+    config: RunConfig, plans: Sequence[StudentPlan], on_progress: OnProgress | None = None
+) -> list[dict[str, Any]]:
+    """Train students as one program (`students.packs`) as far as they are not finished; their records. They read the
+    run's store, or a copy on the node's own disk (`store_to_read`).
 
     Raises:
-        CacheError: a store that is not sealed, does not fit, or lacks the student's features.
-        ValueError: the student that it starts from is not finished, classes that the store does not know, too few
+        CacheError: a store that is not sealed, does not fit, or lacks the students' features.
+        ValueError: a student to start from that is not finished, classes that the store does not know, too few
             images, a wrong model.
+        FloatingPointError: students whose loss is not finite, by their ids; the others are finished.
     """
-    folder = RunFolder(config.folder).student(plan.id)
     data = run_data(config)
-    identity = student_identity(config, plan, data)
-    record = finished_record(folder, identity)
-    if record is not None:
-        return record
-    if len(data.excluded):
-        num_images = len(data.train) + len(data.excluded)
-        logger.warning("%d of %d training images are excluded: drawing from the rest", len(data.excluded), num_images)
-    keep_subset(config, data, plan.shots, plan.seed)
-    source = _source(config, plan, data)
-    store = config.store.model_copy(update={"path": store_to_read(config, plan)})
+    identities = Identities(config, data)
+    records = {
+        plan.id: finished_record(RunFolder(config.folder).student(plan.id), identities.of(plan)) for plan in plans
+    }
+    wanted = [_Wanted(config, plan, data, identities.of(plan)) for plan in plans if records[plan.id] is None]
+    if wanted:
+        if len(data.excluded):
+            num_images = len(data.train) + len(data.excluded)
+            line = "%d of %d training images are excluded: drawing from the rest"
+            logger.warning(line, len(data.excluded), num_images)
+        records |= _trained(config, wanted, data, on_progress)
+    return [record for record in records.values() if record is not None]
+
+
+class _Wanted:
+    """A student that is to be trained now."""
+
+    def __init__(self, config: RunConfig, plan: StudentPlan, data: DataSet, identity: dict[str, Any]) -> None:
+        self.plan, self.identity = plan, identity
+        self.folder = RunFolder(config.folder).student(plan.id)
+        keep_subset(config, data, plan.shots, plan.seed)
+        self.source = _source(config, plan, data)
+
+
+def _trained(
+    config: RunConfig, wanted: Sequence[_Wanted], data: DataSet, on_progress: OnProgress | None
+) -> dict[str, dict[str, Any]]:
+    """Records of students that train together, by their ids."""
+    plans = [one.plan for one in wanted]
+    store = config.store.model_copy(update={"path": store_to_read(config, plans[0])})
     here = config.model_copy(update={"store": store})
-    # A record vouches for the prompts beside it: it goes before they change.
-    folder.record_file.unlink(missing_ok=True)
+    for one in wanted:
+        # A record vouches for the prompts beside it: it goes before they change.
+        one.folder.record_file.unlink(missing_ok=True)
     with ExitStack() as stack:
-        reader = stack.enter_context(open_store_for(here, plan, data)) if plan.needs_store else None
-        ingredients = gather(config, plan, data, reader)
-        if plan.config.prompts:
-            shapes = shapes_of(ingredients.learner.state_dict())
-            check_start_fits(plan, data, ingredients.learner.class_names, shapes)
-        if source is not None:
-            start_from(ingredients.learner, source.prompts)
-        torch.manual_seed(plan.seed)
-        log = train(
-            ingredients,
-            plan.config,
-            seed=plan.seed,
-            state_file=folder.checkpoint_file,
-            identity=identity,
-            on_progress=on_progress,
-        )
+        reader = stack.enter_context(open_store_for(here, plans, data)) if plans[0].needs_store else None
+        trainees = []
+        for one, ingredients in zip(wanted, gather_all(config, plans, data, reader), strict=True):
+            learner = ingredients.learner
+            if one.plan.config.prompts:
+                check_start_fits(one.plan, data, learner.class_names, shapes_of(learner.state_dict()))
+            if one.source is not None:
+                start_from(learner, one.source.prompts)
+            trainees.append(
+                Trainee(
+                    ingredients=ingredients,
+                    config=one.plan.config,
+                    state_file=one.folder.checkpoint_file,
+                    identity=one.identity,
+                )
+            )
+        # For a learner that draws while it trains; such a one trains alone.
+        torch.manual_seed(plans[0].seed)
+        train(trainees, on_progress)
         fingerprint = reader.manifest.fingerprint if reader is not None else None
+    ended = list(zip(wanted, trainees, strict=True))
+    records = {
+        one.plan.id: _keep(config, one, trainee, data, fingerprint) for one, trainee in ended if not trainee.failure
+    }
+    failures = [f"student {one.plan.id}: {trainee.failure}" for one, trainee in ended if trainee.failure]
+    if failures:
+        raise FloatingPointError("\n".join(failures))
+    return records
+
+
+def _keep(config: RunConfig, one: _Wanted, trainee: Trainee, data: DataSet, fingerprint: str | None) -> dict[str, Any]:
+    """Write a student's prompts, then its record."""
+    plan, ingredients, log = one.plan, trainee.ingredients, trainee.log
     made_of = {
-        "identity": identity,
+        "identity": one.identity,
         "fingerprint": fingerprint,
-        "starts_from": source.facts if source is not None else None,
+        "starts_from": one.source.facts if one.source is not None else None,
     }
     use = use_of(config, plan, ingredients.training.class_names)
     facts = {**made_of, "config": config.model_dump(mode="json"), USE: use.to_json()}
-    save_prompts(folder.prompts_file, ingredients.learner, facts)
-    views = log.steps * min(plan.config.batch_size, len(ingredients.training))
+    save_prompts(one.folder.prompts_file, ingredients.learner, facts)
     record = {
         "student": plan.id,
         **made_of,
         "steps": log.steps,
-        "views": views,
+        "views": log.steps * min(plan.config.batch_size, len(ingredients.training)),
         "images_excluded": len(data.excluded),
         "train_seconds": round(log.seconds, 3),
         "final_loss": log.epochs[-1]["loss"],
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    _write_record(folder, record, log)
+    _write_record(one.folder, record, log)
     return record
 
 

@@ -1,5 +1,7 @@
 """A run's store as its students need it: sealed, made as the config says, and holding all that each reads."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from fdbpl.cache_layout.reader import Reader, open_reader
@@ -15,11 +17,12 @@ from fdbpl.pipeline.labels.stored import stored_labels
 from fdbpl.pipeline.students.plan import StudentPlan
 
 
-def open_store_for(config: RunConfig, plan: StudentPlan, data: DataSet) -> Reader:
-    """The store as this student needs it: sealed, made as the config says, with all of its images and seeds, and its
-    features where it wants them. Errors as of `open_run_store` and `check_serves`."""
+def open_store_for(config: RunConfig, plans: Sequence[StudentPlan], data: DataSet) -> Reader:
+    """The store as these students need it: sealed, made as the config says, with all of their images and seeds, and
+    features where they want them. Errors as of `open_run_store` and `check_serves`."""
     reader = open_run_store(config)
-    check_serves(reader, config, plan, data)
+    for plan in plans:
+        check_serves(reader, config, plan, data)
     return reader
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from fdbpl.cache_layout.soft_labels import SoftLabels
 from fdbpl.pipeline.clip.backbone import Backbone
 from fdbpl.pipeline.clip.zero_shot import text_classifier
+from fdbpl.pipeline.labels.decode import decode_on
 from fdbpl.pipeline.loading.prefetch import prefetch_views
 from fdbpl.pipeline.loading.transfer import to_device
 from fdbpl.pipeline.loading.windows import Pixels
@@ -21,6 +22,13 @@ from fdbpl.pipeline.values import Targets, Views
 
 
 class Supervision(Protocol):
+    @property
+    def row_bytes(self) -> int:
+        """Of a view's `rows`."""
+
+    def rows(self, images_B: np.ndarray, seeds_B: np.ndarray) -> tuple[Tensor, ...]:
+        """What is stored of these views, on the device: their `label_rows`. Called in another thread."""
+
     def targets(self, views: Views) -> Targets:
         """What is to be learned from these views."""
 
@@ -30,6 +38,11 @@ class Supervision(Protocol):
 
 class HardLabels:
     """The true labels alone."""
+
+    row_bytes = 0
+
+    def rows(self, images_B: np.ndarray, seeds_B: np.ndarray) -> tuple[Tensor, ...]:
+        return ()
 
     def targets(self, views: Views) -> Targets:
         return Targets(labels_B=views.labels_B)
@@ -43,10 +56,15 @@ class StoredTeacher:
 
     def __init__(self, labels: SoftLabels, device: torch.device) -> None:
         self._labels, self._device = labels, device
+        self._decode = decode_on(labels.decode, device)
+        self.row_bytes = sum(labels.reader.arrays[array].row_bytes for array in labels.arrays)
+
+    def rows(self, images_B: np.ndarray, seeds_B: np.ndarray) -> tuple[Tensor, ...]:
+        read = self._labels.read_rows(images_B, seeds_B)
+        return tuple(to_device(torch.from_numpy(rows), self._device) for rows in read)
 
     def targets(self, views: Views) -> Targets:
-        logits_BC = self._labels.read(views.image_ids_B.numpy(), views.seeds_B.numpy())
-        return Targets(labels_B=views.labels_B, teacher_logits_BC=to_device(torch.from_numpy(logits_BC), self._device))
+        return Targets(labels_B=views.labels_B, teacher_logits_BC=self._decode(views.label_rows))
 
     def prefetch(self, images_M: np.ndarray, seeds_M: np.ndarray) -> None:
         prefetch_views(self._labels.reader, self._labels.arrays, images_M, seeds_M)
@@ -58,6 +76,10 @@ class LikeliestClasses:
 
     def __init__(self, whole: Supervision, most_classes: int) -> None:
         self._whole, self._most = whole, most_classes
+        self.row_bytes = whole.row_bytes
+
+    def rows(self, images_B: np.ndarray, seeds_B: np.ndarray) -> tuple[Tensor, ...]:
+        return self._whole.rows(images_B, seeds_B)
 
     def targets(self, views: Views) -> Targets:
         targets = self._whole.targets(views)
@@ -74,6 +96,8 @@ class LikeliestClasses:
 class OnlineTeacher:
     """The teacher run on the pixels of every view, in every step: what a store saves."""
 
+    row_bytes = 0
+
     def __init__(
         self,
         teacher: Backbone,
@@ -83,6 +107,9 @@ class OnlineTeacher:
     ) -> None:
         self._teacher, self._pixels = teacher, pixels
         self._classifier_CD = text_classifier(teacher, class_names, templates)
+
+    def rows(self, images_B: np.ndarray, seeds_B: np.ndarray) -> tuple[Tensor, ...]:
+        return ()
 
     def targets(self, views: Views) -> Targets:
         embedding_BD = self._teacher.encode_pixels(self._cut(views))

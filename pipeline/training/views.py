@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fdbpl.cache_layout.reader import Reader
 from fdbpl.pipeline.clip.backbone import Backbone
@@ -37,30 +38,51 @@ class ViewSource:
         assert self._pixels is not None or not (self._encodes or "pixels" in needs), "whoever gathers brings pixels"
 
     @property
-    def ahead(self) -> int:
-        """For how many batches it is worth while to bring views ahead; 0 where they come at once."""
-        return DEPTH if self._pixels is not None else 0
+    def cuts_pixels(self) -> bool:
+        """Whether image files are read for views."""
+        return self._pixels is not None
 
-    def bring(self, images_B: np.ndarray, seeds_B: np.ndarray, labels_B: np.ndarray) -> Views:
+    @property
+    def ahead(self) -> int:
+        """How many chunks of views are brought ahead."""
+        return DEPTH if self.cuts_pixels else 1
+
+    @property
+    def row_bytes(self) -> int:
+        """Of a view's stored features."""
+        if self._stored is None:
+            return 0
+        reader, array = self._stored
+        return reader.arrays[array].row_bytes
+
+    def bring(
+        self,
+        images_B: np.ndarray,
+        seeds_B: np.ndarray,
+        labels_B: np.ndarray,
+        label_rows: tuple[Tensor, ...] = (),
+    ) -> Views:
         """The views of these image ids under these crop seeds, as far as no model is needed."""
         device = self._backbone.device
         views = Views(
             image_ids_B=torch.from_numpy(images_B),
             seeds_B=torch.from_numpy(seeds_B),
             labels_B=to_device(torch.from_numpy(labels_B), device),
+            label_rows=label_rows,
         )
         if self._pixels is not None:
             views = replace(views, pixels_BCHW=self._pixels(images_B, seeds_B, self._backbone.image_size))
         if self._stored is not None:
             reader, array = self._stored
             features = torch.from_numpy(reader.read(array, images_B, seeds_B))
-            views = replace(views, features_BD=to_device(features, device).to(torch.float32))
+            views = replace(views, features_BD=to_device(features, device))
         return views
 
     def complete(self, views: Views) -> Views:
-        """The same with what the student's frozen encoder makes of them."""
+        """The same with features in float32, by the student's frozen encoder where they are not stored."""
         if not self._encodes:
-            return views
+            features_BD = views.features_BD
+            return views if features_BD is None else replace(views, features_BD=features_BD.to(torch.float32))
         assert views.pixels_BCHW is not None, "brought by this very source"
         return replace(views, features_BD=self._backbone.encode_pixels(views.pixels_BCHW))
 
@@ -70,8 +92,3 @@ class ViewSource:
         if self._stored is not None:
             reader, array = self._stored
             prefetch_views(reader, (array,), images_M, seeds_M)
-
-
-def views_of(source: ViewSource, images_B: np.ndarray, seeds_B: np.ndarray, labels_B: np.ndarray) -> Views:
-    """Both halves at once."""
-    return source.complete(source.bring(images_B, seeds_B, labels_B))

@@ -9,8 +9,8 @@ from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.labels.teach import image_root
 from fdbpl.pipeline.loading.decoder import make_decoder
 from fdbpl.pipeline.loading.windows import Pixels, StoredWindows, Windows
+from fdbpl.pipeline.training.ingredients import Ingredients
 from fdbpl.pipeline.training.supervision import LikeliestClasses, OnlineTeacher, Supervision
-from fdbpl.pipeline.training.train import Ingredients
 
 
 class Shifted:

@@ -26,10 +26,10 @@ from fdbpl.pipeline.labels.teach import prepare_store
 from fdbpl.pipeline.learners.catalog import LEARNERS
 from fdbpl.pipeline.objectives.catalog import OBJECTIVES
 from fdbpl.pipeline.students.checked import student_plans
-from fdbpl.pipeline.training.ingredients import gather
+from fdbpl.pipeline.training.gather import gather
+from fdbpl.pipeline.training.ingredients import Ingredients
 from fdbpl.pipeline.training.optim import make_optimizer
-from fdbpl.pipeline.training.train import Ingredients, step
-from fdbpl.pipeline.training.views import views_of
+from fdbpl.pipeline.training.steps import step
 
 StudentTable = Callable[..., dict[str, Any]]
 STEPS, BATCH = 3, 16
@@ -114,7 +114,7 @@ def terms_of_steps(ingredients: Ingredients, start: dict[str, torch.Tensor]) -> 
     for number in range(STEPS):
         positions = order.choice(len(training), BATCH, replace=False)
         seeds = np.full(BATCH, number % ingredients.sampler.num_seeds)
-        views = views_of(ingredients.source, training.image_ids_M[positions], seeds, training.labels_M[positions])
+        views = ingredients.views(training.image_ids_M[positions], seeds, training.labels_M[positions])
         found.append({name: value.item() for name, value in step(ingredients, optimizer, views).items()})
     return found
 

@@ -18,7 +18,9 @@ from fdbpl.pipeline.evaluation.test_sets import TestSets, pass_of
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.students.checked import student_plans
 from fdbpl.pipeline.training.checkpoint import read_prompts
-from fdbpl.pipeline.training.student_run import gather, open_store_for, run_student
+from fdbpl.pipeline.training.gather import gather
+from fdbpl.pipeline.training.student_run import run_student
+from fdbpl.pipeline.training.student_store import open_store_for
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,7 @@ def test_it_learns_and_is_tested(
     config = make_config(student=[table], store=taught.store.model_dump(mode="json"))
     (plan,) = student_plans(config)
     data = run_data(config)
-    with open_store_for(config, plan, data) as reader:
+    with open_store_for(config, [plan], data) as reader:
         start = {part: value.clone() for part, value in gather(config, plan, data, reader).learner.state_dict().items()}
     assert run_student(config, plan)["steps"] == 4
     learned, _ = read_prompts(RunFolder(config.folder).student(plan.id).prompts_file)

@@ -13,8 +13,7 @@ from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.workflow import Workflow
 from fdbpl.pipeline.students.checked import student_plans
-from fdbpl.pipeline.training.ingredients import gather
-from fdbpl.pipeline.training.views import views_of
+from fdbpl.pipeline.training.gather import gather
 
 pytestmark = [
     pytest.mark.gpu,
@@ -41,7 +40,7 @@ def test_the_whole_job_runs_and_cached_follows_online(
         cached = gather(config, plan, data, reader)
         online = gather(config, replace(plan, supervision="online"), data, reader)
         ids = cached.training.image_ids_M[:16]
-        views = views_of(cached.source, ids, ids % 4, cached.training.labels_M[:16])
+        views = cached.views(ids, ids % 4, cached.training.labels_M[:16])
         stored = cached.supervision.targets(views).teacher().log_softmax(dim=-1)
         live = online.supervision.targets(views).teacher().log_softmax(dim=-1)
     assert stored.device.type == live.device.type == "cuda"

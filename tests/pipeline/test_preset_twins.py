@@ -19,8 +19,10 @@ from fdbpl.pipeline.students.checked import student_plans
 from fdbpl.pipeline.students.plan import StudentPlan
 from fdbpl.pipeline.training.checkpoint import read_prompts
 from fdbpl.pipeline.training.dry_build import check_learners
+from fdbpl.pipeline.training.gather import gather
 from fdbpl.pipeline.training.sampling import steps_per_epoch
-from fdbpl.pipeline.training.student_run import gather, open_store_for, run_student
+from fdbpl.pipeline.training.student_run import run_student
+from fdbpl.pipeline.training.student_store import open_store_for
 
 EPOCHS = 2
 # The world has four training images a class.
@@ -69,7 +71,7 @@ def twin(preset: str, taught: RunConfig, folder: Path, vit: dict[str, str]) -> R
 
 def assert_it_trains(config: RunConfig, plan: StudentPlan) -> None:
     data = run_data(config)
-    with open_store_for(config, plan, data) as reader:
+    with open_store_for(config, [plan], data) as reader:
         learner = gather(config, plan, data, reader if plan.needs_store else None).learner
     start = {name: value.clone() for name, value in learner.state_dict().items()}
     record = run_student(config, plan)

@@ -23,9 +23,10 @@ from fdbpl.pipeline.run_folder import RunFolder, StudentFolder
 from fdbpl.pipeline.students.checked import student_plans
 from fdbpl.pipeline.training import train as train_module
 from fdbpl.pipeline.training.checkpoint import read_prompts
-from fdbpl.pipeline.training.ingredients import gather
+from fdbpl.pipeline.training.gather import gather
 from fdbpl.pipeline.training.student_run import run_student
-from fdbpl.pipeline.training.train import TrainingLog, train
+from fdbpl.pipeline.training.train import train
+from fdbpl.pipeline.training.trainee import Trainee, TrainingLog
 
 MakeConfig = Callable[..., RunConfig]
 EPOCHS = 4
@@ -74,8 +75,9 @@ def trained(config: RunConfig, state_file: Path, stop_at: int | None = None) -> 
 
     with open_reader(config.store.path) as reader:
         ingredients = gather(config, plan, load_data(config.data), reader)
-        log = train(ingredients, plan.config, seed=1, state_file=state_file, identity={}, on_progress=watch)
-    return log, {name: value.clone() for name, value in ingredients.learner.state_dict().items()}
+        trainee = Trainee(ingredients=ingredients, config=plan.config, state_file=state_file)
+        train([trainee], watch)
+    return trainee.log, {name: value.clone() for name, value in ingredients.learner.state_dict().items()}
 
 
 @pytest.mark.parametrize(

@@ -24,11 +24,11 @@ from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.workflow import Workflow
 from fdbpl.pipeline.students.checked import student_plans
 from fdbpl.pipeline.students.plan import StudentPlan
-from fdbpl.pipeline.training.ingredients import gather
+from fdbpl.pipeline.training.gather import gather
+from fdbpl.pipeline.training.ingredients import Ingredients
 from fdbpl.pipeline.training.optim import make_optimizer
+from fdbpl.pipeline.training.steps import step
 from fdbpl.pipeline.training.supervision import OnlineTeacher, StoredTeacher
-from fdbpl.pipeline.training.train import Ingredients, step
-from fdbpl.pipeline.training.views import views_of
 from fdbpl.pipeline.values import Views
 
 StudentTable = Callable[..., dict[str, Any]]
@@ -45,7 +45,7 @@ def losses(ingredients: Ingredients, plan: StudentPlan) -> list[float]:
         positions = order.choice(len(ingredients.training), BATCH, replace=False)
         seeds = np.full(BATCH, number % ingredients.sampler.num_seeds)
         training = ingredients.training
-        views = views_of(ingredients.source, training.image_ids_M[positions], seeds, training.labels_M[positions])
+        views = ingredients.views(training.image_ids_M[positions], seeds, training.labels_M[positions])
         values.append(step(ingredients, optimizer, views)["loss"].item())
     return values
 
@@ -110,8 +110,9 @@ def test_unknown_classes_are_refused(taught: RunConfig, reader: Reader) -> None:
 def test_a_subset_out_of_order_reads_its_own_columns(taught: RunConfig, reader: Reader) -> None:
     names = load_data(taught.data).class_names
     teacher = StoredTeacher(stored_labels(reader, [names[3], names[1]]), torch.device("cpu"))
-    ids = torch.tensor([2, 9])
-    logits = teacher.targets(Views(image_ids_B=ids, seeds_B=torch.tensor([0, 3]), labels_B=ids)).teacher()
+    ids, seeds = torch.tensor([2, 9]), torch.tensor([0, 3])
+    rows = teacher.rows(ids.numpy(), seeds.numpy())
+    logits = teacher.targets(Views(image_ids_B=ids, seeds_B=seeds, labels_B=ids, label_rows=rows)).teacher()
     expected = reader.read("teacher/logits", [2, 9], [0, 3])[:, [3, 1]]
     assert np.array_equal(logits.numpy(), expected.astype(np.float32))
 
@@ -162,7 +163,9 @@ def assert_close_on_kept_classes(cached: Ingredients, online: Ingredients, top_k
     """Probabilities of the classes that the store keeps (all where None) are the online teacher's, to the bound; so
     is the mass of all others together."""
     ids = torch.from_numpy(cached.training.image_ids_M)
-    views = Views(image_ids_B=ids, seeds_B=torch.arange(len(ids)) % 4, labels_B=ids)
+    seeds = torch.arange(len(ids)) % 4
+    rows = cached.supervision.rows(ids.numpy(), seeds.numpy())
+    views = Views(image_ids_B=ids, seeds_B=seeds, labels_B=ids, label_rows=rows)
     found, exact = (one.supervision.targets(views).teacher().double().softmax(dim=-1) for one in (cached, online))
     kept = exact.topk(top_k or exact.shape[1], dim=-1).indices
     slack = 1e-5  # of the teacher's own float32, in batches of another size

@@ -15,8 +15,10 @@ from fdbpl.pipeline.data.load import load_data, training_set
 from fdbpl.pipeline.students.checked import student_plans
 from fdbpl.pipeline.training import train as train_module
 from fdbpl.pipeline.training.checkpoint import load_state, save_state
-from fdbpl.pipeline.training.ingredients import gather
-from fdbpl.pipeline.training.train import TrainingLog, train
+from fdbpl.pipeline.training.gather import gather
+from fdbpl.pipeline.training.student_run import run_student
+from fdbpl.pipeline.training.train import train
+from fdbpl.pipeline.training.trainee import Trainee, TrainingLog
 
 MakeConfig = Callable[..., RunConfig]
 StudentTable = Callable[..., dict[str, Any]]
@@ -40,10 +42,9 @@ def run_training(taught: RunConfig, make_config: MakeConfig, student_table: Stud
 
         with open_reader(taught.store.path) as reader:
             ingredients = gather(config, plan, load_data(config.data), reader)
-            log = train(
-                ingredients, plan.config, seed=1, state_file=tmp_path / "state.pt", identity={}, on_progress=watch
-            )
-        return log, {name: value.detach().clone() for name, value in ingredients.learner.prompts().items()}
+            trainee = Trainee(ingredients=ingredients, config=plan.config, state_file=tmp_path / "state.pt")
+            train([trainee], watch)
+        return trainee.log, {name: value.detach().clone() for name, value in ingredients.learner.prompts().items()}
 
     return run
 
@@ -80,9 +81,11 @@ def test_a_loss_that_is_not_finite_stops_the_student(
     config = make_config(student=[table]).model_copy(update={"store": taught.store})
     plan = student_plans(config)[0]
     with open_reader(taught.store.path) as reader:
-        ingredients = gather(config, plan, load_data(config.data), reader)
-        with pytest.raises(FloatingPointError, match=r"lower optim\.learning_rate"):
-            train(ingredients, plan.config, seed=1)
+        trainee = Trainee(ingredients=gather(config, plan, load_data(config.data), reader), config=plan.config)
+        train([trainee])
+    assert "expected a finite one: lower optim.learning_rate (now 1e+30)" in trainee.failure
+    with pytest.raises(FloatingPointError, match=f"student {plan.id}: found a loss of nan"):
+        run_student(config, plan)
 
 
 def test_training_sets_are_few_shot_of_the_base_half(taught: RunConfig, student_table: StudentTable) -> None:

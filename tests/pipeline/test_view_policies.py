@@ -15,9 +15,11 @@ from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.students.checked import student_plans
 from fdbpl.pipeline.training.checkpoint import prompts_digest, read_prompts
-from fdbpl.pipeline.training.ingredients import gather
+from fdbpl.pipeline.training.gather import gather
+from fdbpl.pipeline.training.ingredients import Ingredients
 from fdbpl.pipeline.training.student_run import run_student
-from fdbpl.pipeline.training.train import Ingredients, train
+from fdbpl.pipeline.training.train import train
+from fdbpl.pipeline.training.trainee import Trainee
 
 POLICIES = ("cycle", "random", "informative", "curriculum")
 IMAGES, SEEDS = 32, 4
@@ -42,14 +44,14 @@ def gathered(config: RunConfig, reader: Reader) -> Ingredients:
     return gather(config, student_plans(config)[0], load_data(config.data), reader)
 
 
-def losses(config: RunConfig, seed: int | None = None) -> list[float]:
+def losses(config: RunConfig) -> list[float]:
     """The loss of each epoch."""
     (plan,) = student_plans(config)
     with open_reader(config.store.path) as reader:
         ingredients = gathered(config, reader)
-        return [
-            epoch["loss"] for epoch in train(ingredients, plan.config, seed=plan.seed if seed is None else seed).epochs
-        ]
+        trainee = Trainee(ingredients=ingredients, config=plan.config)
+        train([trainee])
+    return [epoch["loss"] for epoch in trainee.log.epochs]
 
 
 def test_a_student_differs_by_policy_and_follows_from_its_seed(config_of: ConfigOf) -> None:

@@ -25,8 +25,8 @@ from fdbpl.pipeline.labels.teach import prepare_store
 from fdbpl.pipeline.learners.base import LearnerContext
 from fdbpl.pipeline.learners.catalog import learner_options
 from fdbpl.pipeline.students.checked import student_plans
-from fdbpl.pipeline.training import ingredients as ingredients_module
-from fdbpl.pipeline.training.ingredients import gather
+from fdbpl.pipeline.training import gather as gather_module
+from fdbpl.pipeline.training.gather import gather
 from fdbpl.pipeline.training.student_record import student_identity
 from fdbpl.pipeline.training.student_run import run_student
 from fdbpl.pipeline.training.supervision import LikeliestClasses
@@ -41,6 +41,11 @@ class Fixed:
 
     def __init__(self, probabilities: list[list[float]]) -> None:
         self.logits_BC = torch.tensor(probabilities).log()
+
+    row_bytes = 0
+
+    def rows(self, images_B: np.ndarray, seeds_B: np.ndarray) -> tuple[torch.Tensor, ...]:
+        return ()
 
     def targets(self, views: Views) -> Targets:
         return Targets(labels_B=views.labels_B, teacher_logits_BC=self.logits_BC)
@@ -152,7 +157,7 @@ def test_promptkds_classifier_over_a_vocabulary_is_in_the_store(
     options = {"learner": "promptkd", "learner_options": {"promptkd": {"depth": 1}}, "features": "live", **model}
     config = config_of(store=grown, **options)
     (plan,) = student_plans(config)
-    monkeypatch.delattr(ingredients_module, "text_classifier")
+    monkeypatch.delattr(gather_module, "text_classifier")
     with open_reader(config.store.path) as reader:
         learner = gather(config, plan, load_data(config.data), reader).learner
     expected = text_classifier(load_backbone(config.teacher), WORDS, ["a photo of a {}."])

@@ -11,7 +11,7 @@ from fdbpl.pipeline.bench.class_words import class_words
 from fdbpl.pipeline.bench.train import FEATURES, LABELS, ONLINE, TEXTS, TrainParameters, bench_train
 from fdbpl.pipeline.clip.tiny import register_tiny_models
 from fdbpl.pipeline.progress import Ui
-from fdbpl.pipeline.training import ingredients
+from fdbpl.pipeline.training import gather
 from fdbpl.pipeline.training.supervision import StoredTeacher
 from fdbpl.pipeline.values import Targets, Views
 
@@ -60,7 +60,7 @@ def test_ways_that_do_not_learn_the_same_are_refused(tmp_path: Path, monkeypatch
             found = super().targets(views)
             return Targets(labels_B=found.labels_B, teacher_logits_BC=1.1 * found.teacher())
 
-    monkeypatch.setattr(ingredients, "StoredTeacher", Colder)
+    monkeypatch.setattr(gather, "StoredTeacher", Colder)
     with pytest.raises(ValueError, match=r"cached labels: found a loss of .* in the first epoch, expected"):
         bench_train(TrainParameters(**SMALL, seconds=0.0, num_rounds=1), tmp_path, Ui(quiet=True))
 

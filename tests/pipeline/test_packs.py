@@ -1,0 +1,170 @@
+"""Students that train as one program: who may, and that each ends as it would alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from fdbpl.cache_layout.reader import open_reader
+from fdbpl.pipeline.config import ClusterConfig, RunConfig
+from fdbpl.pipeline.data.load import load_data
+from fdbpl.pipeline.run_folder import RunFolder
+from fdbpl.pipeline.students.checked import pack_by_id, student_plans
+from fdbpl.pipeline.students.packs import pack_id, packs
+from fdbpl.pipeline.students.plan import StudentPlan
+from fdbpl.pipeline.training import train as train_module
+from fdbpl.pipeline.training.checkpoint import read_prompts
+from fdbpl.pipeline.training.gather import gather_all
+from fdbpl.pipeline.training.student_run import run_student, run_students
+from fdbpl.pipeline.training.trainee import Trainee
+
+MakeConfig = Callable[..., RunConfig]
+# Of values about 1, by students that sum in another order: float32 keeps 1.2e-7 of each.
+ROUNDING = {"rtol": 2e-5, "atol": 2e-6}
+
+
+@pytest.fixture
+def config_of(taught: RunConfig, make_config: MakeConfig) -> MakeConfig:
+    """Makes a config of these tables over the finished store."""
+
+    def make(*tables: dict[str, Any], **changes: Any) -> RunConfig:
+        return make_config(student=tables, **changes).model_copy(update={"store": taught.store})
+
+    return make
+
+
+def prompts_of(config: RunConfig, plan: StudentPlan) -> dict[str, torch.Tensor]:
+    return read_prompts(RunFolder(config.folder).student(plan.id).prompts_file)[0]
+
+
+def compare(config: RunConfig, alone: RunConfig) -> None:
+    """Train all students of a config together, and each by itself in another folder: the same prompts and losses."""
+    plans = student_plans(config)
+    together = run_students(config, plans)
+    for record, plan in zip(together, plans, strict=True):
+        one = run_student(alone, plan)
+        assert record["student"] == plan.id
+        same = ("identity", "steps", "views", "fingerprint")
+        assert {key: record[key] for key in same} == {key: one[key] for key in same}
+        assert record["final_loss"] == pytest.approx(one["final_loss"], rel=1e-5)
+        expected = prompts_of(alone, plan)
+        for name, value in prompts_of(config, plan).items():
+            torch.testing.assert_close(value, expected[name], **ROUNDING)
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        [{"objective": "kdpl", "seeds": [1, 2, 3]}],
+        [
+            {"name": "a", "objective": "fdbpl", "seeds": [1, 2]},
+            {"name": "b", "objective": "fdbpl", "optim": {"learning_rate": 0.02, "warmup_epochs": 0}},
+            {"name": "c", "objective": "fdbpl", "objective_options": {"fdbpl": {"temperature": 2.0}}},
+            {"name": "d", "objective": "fdbpl", "objective_options": {"fdbpl": {"form": "as_published"}}},
+            {"name": "e", "objective": "fdbpl", "objective_options": {"fdbpl": {"weights": "shuffled"}}},
+            {"name": "f", "objective": "fdbpl", "objective_options": {"fdbpl": {"form": "presence"}}},
+        ],
+        [
+            {"name": "a", "views": "informative", "importance": True, "seeds": [1, 2]},
+            {"name": "b", "views": "random", "optim": {"optimizer": "adam"}},
+        ],
+        [{"objective": "cross_entropy", "supervision": "hard", "seeds": [1, 2]}],
+        [{"learner_options": {"coop": {"context": "", "class_position": "middle"}}, "seeds": [1, 2]}],
+        [{"objective": "fdbpl", "seeds": [1, 2], "learner_options": {"coop": {"coupling": "token", "subtract": 0.5}}}],
+    ],
+    ids=["kdpl", "fdbpl", "views", "labels", "middle", "token"],
+)
+def test_each_student_ends_as_it_would_alone(
+    tables: list[dict[str, Any]], config_of: MakeConfig, student_table: Callable[..., dict[str, Any]], tmp_path: Any
+) -> None:
+    config = config_of(*(student_table(epochs=4, **table) for table in tables))
+    assert len(packs(student_plans(config), ClusterConfig(students_per_task=16), 32)) == 1
+    compare(config, config.model_copy(update={"folder": tmp_path / "alone"}))
+
+
+def test_students_of_another_form_are_in_other_packs(
+    config_of: MakeConfig, student_table: Callable[..., dict[str, Any]]
+) -> None:
+    tables = [
+        student_table(name="a", objective=["kdpl", "fdbpl"], seeds=[1, 2, 3]),
+        student_table(name="b", objective="kdpl", optim={"learning_rate": 0.1}, seeds=[1]),
+        student_table(name="batch", batch_size=8),
+        student_table(name="epochs", epochs=3),
+        student_table(name="shots", shots=1),
+        student_table(name="classes", classes="all"),
+        student_table(name="options", learner_options={"coop": {"context": "a picture of a"}}),
+        student_table(name="plain", text_tower="plain", seeds=[1, 2]),
+        student_table(name="live", features="live", seeds=[1, 2]),
+        student_table(name="online", supervision="online", seeds=[1, 2]),
+        student_table(name="cocoop", learner="cocoop", seeds=[1, 2]),
+    ]
+    plans = student_plans(config_of(*tables))
+
+    def sizes(cluster: ClusterConfig, num_classes: int = 32) -> list[tuple[str, int]]:
+        return [(pack[0].id.split("-")[0], len(pack)) for pack in packs(plans, cluster, num_classes)]
+
+    single = ["batch", "epochs", "shots", "classes", "options", *["plain"] * 2, *["live"] * 2, *["online"] * 2]
+    alone = [(name, 1) for name in [*single, *["cocoop"] * 2]]
+    whole = [("a", 4), ("a", 3), *alone]
+    assert sizes(ClusterConfig(students_per_task=16)) == whole
+    assert sizes(ClusterConfig(students_per_task=2)) == [("a", 2), ("a", 2), ("a", 2), ("a", 1), *alone]
+    # As the config says nothing: none of ten workers is to be idle, and prompts are to fit.
+    assert sizes(ClusterConfig(max_workers=1)) == whole
+    assert sizes(ClusterConfig(max_workers=10)) == [("a", 2), ("a", 2), ("a", 2), ("a", 1), *alone]
+    names = [*["a"] * 3, "b", *["a"] * 3]
+    assert sizes(ClusterConfig(max_workers=1), num_classes=5000) == [*((name, 1) for name in names), *alone]
+
+
+def test_a_pack_is_found_by_its_id(config_of: MakeConfig, student_table: Callable[..., dict[str, Any]]) -> None:
+    config = config_of(student_table(seeds=[1, 2, 3]), cluster={"kind": "local", "students_per_task": 2})
+    plans = student_plans(config)
+    known = packs(plans, config.cluster, 32)
+    assert [pack_id(pack) for pack in known] == ["coop-kdpl-cached-seed1+1", "coop-kdpl-cached-seed3"]
+    assert pack_by_id(config, "coop-kdpl-cached-seed1+1", 32) == plans[:2]
+    with pytest.raises(ValueError, match=r"found no students 'coop-kdpl-cached-seed2' .* expected one of coop-kdpl"):
+        pack_by_id(config, "coop-kdpl-cached-seed2", 32)
+
+
+def test_a_loss_that_is_not_finite_harms_no_other_student(
+    config_of: MakeConfig, student_table: Callable[..., dict[str, Any]], tmp_path: Any
+) -> None:
+    wild = {"optimizer": "sgd", "learning_rate": 1e30, "warmup_epochs": 0}
+    config = config_of(student_table(name="wild", epochs=3, optim=wild), student_table(name="good", epochs=3))
+    bad, good = student_plans(config)
+    with pytest.raises(FloatingPointError, match="student wild-coop-kdpl-cached-seed1: found a loss of nan in epoch 0"):
+        run_students(config, [bad, good])
+    assert not RunFolder(config.folder).student(bad.id).record_file.exists()
+    alone = config.model_copy(update={"folder": tmp_path / "alone"})
+    record, expected = run_student(config, good), run_student(alone, good)
+    assert record["final_loss"] == pytest.approx(expected["final_loss"], rel=1e-5)
+
+
+def test_stopped_students_go_on_whatever_each_has_done(
+    config_of: MakeConfig,
+    student_table: Callable[..., dict[str, Any]],
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Killed between two students' states: some are an epoch behind, one has none."""
+    monkeypatch.setattr(train_module, "SECONDS_BETWEEN_STATES", -1.0)
+    config = config_of(student_table(seeds=[1, 2, 3, 4], epochs=5, objective="fdbpl"))
+    plans, save = student_plans(config), Trainee.save
+    saved = 0
+
+    def killed(self: Trainee) -> None:
+        nonlocal saved
+        if saved == 6:
+            raise KeyboardInterrupt
+        saved += 1
+        save(self)
+
+    monkeypatch.setattr(Trainee, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_students(config, plans)
+    monkeypatch.setattr(Trainee, "save", save)
+    RunFolder(config.folder).student(plans[3].id).checkpoint_file.unlink()
+    data = load_data(config.data)
+    with open_reader(config.store.path) as reader:
+        assert len(gather_all(config, plans, data, reader)) == 4
+    compare(config, config.model_copy(update={"folder": tmp_path / "alone"}))
