@@ -31,8 +31,9 @@ def take_turns(
     on_progress: OnProgress,
     before: Mapping[str, Callable[[], object]] | None = None,
     after: Mapping[str, Callable[[], object]] | None = None,
+    is_warm: bool = False,
 ) -> Rates:
-    """Run each way for so long in every round, after one call that is not counted.
+    """Run each way for so long in every round, after one call that is not counted, unless all are warm already.
 
     Args:
         ways: name -> does some work and gives the units done.
@@ -40,7 +41,7 @@ def take_turns(
         before, after: name -> called before and after a way's turn, not counted.
     """
     before, after = before or {}, after or {}
-    for name, work in ways.items():
+    for name, work in () if is_warm else ways.items():
         work()
         after.get(name, _nothing)()
     rates = Rates(rounds={name: [] for name in ways})

@@ -58,6 +58,7 @@ def train(
     batch: Annotated[int, typer.Option(min=1, help="views of a step")] = 32,
     steps: Annotated[int, typer.Option(min=1, help="steps of an epoch")] = 1,
     seeds: Annotated[int, typer.Option(min=1, help="crops of each image")] = 2,
+    students: Annotated[int, typer.Option(min=1, help="that train together in the last way; 1 leaves it out")] = 16,
     size: Annotated[str, typer.Option(help="width x height of the images")] = "500x375",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     precision: Annotated[str, typer.Option(help="fp32, fp16 or bf16, of both models")] = "fp32",
@@ -66,10 +67,11 @@ def train(
     out: Annotated[Path | None, typer.Option(help="gets results.json, results.csv and rates.svg")] = None,
     json_: Json = False,
 ) -> None:
-    """Students' steps with the teacher online, as published, beside cached labels, features, and packed texts."""
+    """Students' steps with the teacher online, as published, beside ours, each saving by itself."""
     from fdbpl.pipeline.bench.decode import size_of
     from fdbpl.pipeline.bench.simple_output import write_simple
-    from fdbpl.pipeline.bench.train import TrainParameters, bench_train
+    from fdbpl.pipeline.bench.train import bench_train
+    from fdbpl.pipeline.bench.train_ways import TrainParameters
     from fdbpl.pipeline.progress import Ui
 
     parameters = TrainParameters(
@@ -81,6 +83,7 @@ def train(
         batch_size=batch,
         num_steps=steps,
         num_seeds=seeds,
+        num_students=students,
         size=size_of(size),
         device=device,
         precision=precision,

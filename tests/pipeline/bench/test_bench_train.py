@@ -8,7 +8,8 @@ import pytest
 from vit_files import vit_files
 
 from fdbpl.pipeline.bench.class_words import class_words
-from fdbpl.pipeline.bench.train import FEATURES, LABELS, ONLINE, TEXTS, TrainParameters, bench_train
+from fdbpl.pipeline.bench.train import bench_train
+from fdbpl.pipeline.bench.train_ways import LABELS, ONLINE, TEXTS, WAYS, TrainParameters
 from fdbpl.pipeline.clip.tiny import register_tiny_models
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.training import gather
@@ -25,15 +26,30 @@ def known() -> None:
 
 
 def test_every_way_is_measured_for_each_loss(tmp_path: Path, call: Any) -> None:
-    given = ("--classes", "8", "--batch", "4", "--size", "80x60", "--seconds", "0", "--rounds", "1", "--device", "cpu")
+    given = (
+        "--classes",
+        "8",
+        "--batch",
+        "4",
+        "--students",
+        "3",
+        "--size",
+        "80x60",
+        "--seconds",
+        "0",
+        "--rounds",
+        "1",
+        "--device",
+        "cpu",
+    )
     models = ("--student", MODELS["student"], "--teacher", MODELS["teacher"])
     answer = call("bench", "train", *models, *given, "--out", str(tmp_path / "out"), "--json")
     assert answer.returncode == 0, answer.stderr
     found = json.loads(answer.stdout)
     assert [(row["objective"], row["name"]) for row in found["results"]] == [
-        (objective, name) for objective in ("kdpl", "fdbpl") for name in (ONLINE, LABELS, FEATURES, TEXTS)
+        (objective, name) for objective in ("kdpl", "fdbpl") for name in WAYS
     ]
-    keys = {"name", "steps_per_s", "views_per_s", "ratio_to_online", "peak_memory_bytes"}
+    keys = {"name", "steps_per_s", "views_per_s", "ratio_to_online", "peak_memory_bytes", "share_of_bound"}
     for row in found["results"]:
         assert set(row) >= keys and row["views_per_s"] == pytest.approx(4 * row["steps_per_s"], rel=0.01)
         assert row["ratio_to_online"] == 1.0 or row["name"] != ONLINE
