@@ -75,5 +75,7 @@ class Fdbpl(Distilling):
             if positive_CD is None or negative_CD is None:
                 return weight_B.new_zeros(())  # each image has its own text features; the term is zero of any
             return published_cascade(positive_CD - negative_CD, teacher_B)
-        projections_BC = (prediction.positive() - prediction.negative()) / prediction.logit_scale
-        return difference_ranking(projections_BC, teacher_B, weight_B, self.margin)
+        # In units of logits, from which two passes over [B, C] are saved.
+        projections_BC = prediction.positive() - prediction.negative()
+        scale = prediction.logit_scale
+        return difference_ranking(projections_BC, teacher_B, weight_B, self.margin * scale) / scale
