@@ -10,9 +10,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
+from fdbpl.kernels.distillation import kl_divergence
 from fdbpl.kernels.fdbpl_terms import Terms, fdbpl_terms
+from fdbpl.kernels.feature_distillation import feature_kl_divergence
 from fdbpl.kernels.ranking import difference_ranking
+from fdbpl.kernels.topk_distillation import topk_kl_divergence
 
 EAGER, DOUBLE_LOOP = "eager", "double loop"
 Way = Callable[[], list[Tensor]]
@@ -85,10 +89,47 @@ def ranking_by_loop(projections_BC: Tensor, labels_B: Tensor, weights_B: Tensor,
     return total / max(num_pairs, 1)
 
 
+def top_k(size: Size) -> dict[str, Way]:
+    """The divergence from a teacher of which the 16 likeliest classes are known."""
+    student_BC = size.logits(1).requires_grad_()
+    value_BK, index_BK = size.logits(2).topk(min(16, size.classes), dim=-1)
+    other_B = value_BK[:, -1] - 3.0
+
+    def written_out() -> list[Tensor]:
+        teacher_BC = other_B.unsqueeze(-1).repeat(1, size.classes).scatter_(1, index_BK, value_BK)
+        return _with_gradients(kl_divergence(student_BC, teacher_BC), [student_BC])
+
+    def kept_alone() -> list[Tensor]:
+        return _with_gradients(topk_kl_divergence(student_BC, value_BK, index_BK, other_B), [student_BC])
+
+    return {EAGER: written_out, "top-k": kept_alone}
+
+
+def features(size: Size) -> dict[str, Way]:
+    """The divergence of cosines: a student of width 512, a teacher of 1024; gradients go to the student's texts."""
+    generator = torch.Generator().manual_seed(1)
+    shapes = (size.batch, 512), (size.classes, 512), (size.batch, 1024), (size.classes, 1024)
+    vectors = [normalize(torch.randn(shape, generator=generator), dim=-1).to(size.device) for shape in shapes]
+    features_BD, texts_CD, teacher_BE, teacher_CE = vectors
+    texts_CD.requires_grad_()
+
+    def products() -> list[Tensor]:
+        student_BC, teacher_BC = 100.0 * features_BD @ texts_CD.T, 100.0 * teacher_BE @ teacher_CE.T
+        return _with_gradients(kl_divergence(student_BC, teacher_BC), [texts_CD])
+
+    def chunks() -> list[Tensor]:
+        values_B = feature_kl_divergence(*vectors, student_scale=100.0, teacher_scale=100.0)
+        return _with_gradients(values_B, [texts_CD])
+
+    return {EAGER: products, "chunks": chunks}
+
+
 CASES: dict[str, Callable[[Size], dict[str, Way]]] = {
     "kdpl": kdpl,
     "fdbpl": fdbpl,
     "difference ranking": ranking,
+    "top-k kl": top_k,
+    "feature kl": features,
 }
 """By kernel; of the ways that each gives the first is the reference."""
 

@@ -19,8 +19,9 @@ from fdbpl.pipeline.device import choose_device
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.versions import installed
 
-# By how much values and gradients may differ, relative to the reference's largest: float32, summed up in another order.
-SAME = 1e-4
+# By how much values and gradients may differ, relative to the reference's largest. The references are float32
+# themselves: plain functions over 20,930 classes are 2e-4 from float64.
+SAME = 1e-3
 _CALLS_ON_A_GPU = 20
 
 
@@ -72,7 +73,7 @@ def bench_kernels(parameters: KernelParameters, ui: Ui) -> dict[str, Any]:
     results = []
     with ui.bar("measure kernels", "sizes") as on_progress:
         for done, (kernel, size) in enumerate(sizes):
-            results += _measure(kernel, size, parameters)
+            results += measure(kernel, size, seconds=parameters.seconds, num_rounds=parameters.num_rounds)
             on_progress(done + 1, len(sizes))
     return {
         "machine": machine(installed(("torch", "triton")), Path(), device),
@@ -93,7 +94,8 @@ def _difference(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-30))
 
 
-def _measure(kernel: str, size: Size, parameters: KernelParameters) -> list[dict[str, Any]]:
+def measure(kernel: str, size: Size, *, seconds: float, num_rounds: int) -> list[dict[str, Any]]:
+    """The results of one kernel at one size; see `bench_kernels`."""
     ways = CASES[kernel](size)
     reference = next(iter(ways))
     for name, difference in largest_differences(ways).items():
@@ -104,8 +106,8 @@ def _measure(kernel: str, size: Size, parameters: KernelParameters) -> list[dict
             )
     rates = take_turns(
         {name: _units(way, size.device, name) for name, way in ways.items()},
-        seconds=parameters.seconds,
-        num_rounds=parameters.num_rounds,
+        seconds=seconds,
+        num_rounds=num_rounds,
         on_progress=lambda done, total: None,
     )
     return [
