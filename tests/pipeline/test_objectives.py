@@ -218,3 +218,40 @@ def test_fused_or_not_the_losses_and_their_gradients_are_the_same(
         found.append((terms.values, answer.grad, negative.grad))
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("kdpl", {"weights": "shuffled"}),
+        *[("fdbpl", {"form": form}) for form in ("corrected", "as_published", "presence")],
+    ],
+)
+def test_losses_of_students_at_once_are_those_of_one_after_another(name: str, options: dict[str, Any]) -> None:
+    """Under vmap over predictions, with one teacher."""
+    objective = make_objective(name, {**options, "margin": 9.0} if name == "fdbpl" else options)
+    teacher = Targets(labels_B=torch.arange(6), teacher_logits_BC=5 * torch.randn(6, 7))
+    stacked = [5 * torch.randn(3, 6, 7), 5 * torch.randn(3, 6, 7), torch.randn(3, 7, 4), torch.randn(3, 7, 4)]
+    leaves = [one.requires_grad_() for one in stacked]
+
+    def loss(*of_one: torch.Tensor) -> torch.Tensor:
+        logits, negative_logits, texts, negative_texts = of_one
+        predicted = Prediction(
+            logits_BC=logits,
+            logit_scale=5.0,
+            text_features_CD=texts,
+            negative_logits_BC=negative_logits,
+            negative_text_features_CD=negative_texts,
+        )
+        return objective(predicted, teacher).total()
+
+    found_N = torch.func.vmap(loss)(*leaves)
+    expected_N = torch.stack([loss(*of_one) for of_one in zip(*leaves, strict=True)])
+    torch.testing.assert_close(found_N, expected_N)
+    upstream_N = torch.tensor([1.0, -2.0, 0.5])
+    grads = [
+        torch.autograd.grad((values_N * upstream_N).sum(), leaves, allow_unused=True, materialize_grads=True)
+        for values_N in (found_N, expected_N)
+    ]
+    for one, other in zip(*grads, strict=True):
+        torch.testing.assert_close(one, other)
