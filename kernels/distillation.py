@@ -48,11 +48,8 @@ def kl_divergence(
     Raises:
         ValueError: the shapes differ or are not [B, C]; another direction.
     """
-    if student_logits_BC.shape != teacher_logits_BC.shape:
-        raise ValueError(
-            f"found student logits {tuple(student_logits_BC.shape)} and teacher logits "
-            f"{tuple(teacher_logits_BC.shape)}, expected the same [B, C]: compare over one class list"
-        )
+    check_pair(student_logits_BC, teacher_logits_BC)
+    check_direction(direction)
     student_BC = class_log_probs(student_logits_BC / temperature)
     teacher_BC = class_log_probs(teacher_logits_BC / temperature)
     if direction == "symmetric":
@@ -60,6 +57,21 @@ def kl_divergence(
         return 0.5 * ((teacher_BC.exp() - student_BC.exp()) * (teacher_BC - student_BC)).sum(dim=-1)
     if direction == "forward":
         return (teacher_BC.exp() * (teacher_BC - student_BC)).sum(dim=-1)
-    if direction == "reverse":
-        return (student_BC.exp() * (student_BC - teacher_BC)).sum(dim=-1)
-    raise ValueError(f"found direction = {direction!r}, expected one of {', '.join(get_args(Direction))}")
+    return (student_BC.exp() * (student_BC - teacher_BC)).sum(dim=-1)
+
+
+def check_pair(student_logits_BC: Tensor, teacher_logits_BC: Tensor) -> None:
+    """ValueError unless both are logits over one class list."""
+    if student_logits_BC.ndim != 2:
+        raise ValueError(f"found logits of shape {tuple(student_logits_BC.shape)}, expected [B, C]")
+    if student_logits_BC.shape != teacher_logits_BC.shape:
+        raise ValueError(
+            f"found student logits {tuple(student_logits_BC.shape)} and teacher logits "
+            f"{tuple(teacher_logits_BC.shape)}, expected the same [B, C]: compare over one class list"
+        )
+
+
+def check_direction(direction: str) -> None:
+    """ValueError unless it is a `Direction`."""
+    if direction not in get_args(Direction):
+        raise ValueError(f"found direction = {direction!r}, expected one of {', '.join(get_args(Direction))}")

@@ -22,8 +22,7 @@ def informative_weight(teacher_logits_BC: Tensor) -> Tensor:
         ValueError: fewer than two classes, where log C is zero.
     """
     num_classes = teacher_logits_BC.shape[-1]
-    if num_classes < 2:
-        raise ValueError(f"found {num_classes} class, expected two or more: one class has no entropy")
+    check_num_classes(num_classes)
     return 1.0 - entropy(class_log_probs(teacher_logits_BC.detach())) / math.log(num_classes)
 
 
@@ -39,11 +38,7 @@ def separation(positive_logits_BC: Tensor, negative_logits_BC: Tensor) -> Tensor
     Raises:
         ValueError: shapes that differ.
     """
-    if positive_logits_BC.shape != negative_logits_BC.shape:
-        raise ValueError(
-            f"found positive logits {tuple(positive_logits_BC.shape)} and negative logits "
-            f"{tuple(negative_logits_BC.shape)}, expected the same [B, C]"
-        )
+    check_pair(positive_logits_BC, negative_logits_BC)
     return cosine_similarity(positive_logits_BC.to(torch.float32), negative_logits_BC.to(torch.float32), dim=-1)
 
 
@@ -70,3 +65,18 @@ def presence(positive_logits_BC: Tensor, negative_logits_BC: Tensor, present_BC:
     margins_BC = positive_logits_BC.to(torch.float32) - negative_logits_BC.to(torch.float32)
     there_B = -(present_BC * logsigmoid(margins_BC)).sum(dim=-1)
     return there_B - ((1.0 - present_BC) * logsigmoid(-margins_BC)).mean(dim=-1)
+
+
+def check_num_classes(num_classes: int) -> None:
+    """ValueError where there is nothing to be uncertain of."""
+    if num_classes < 2:
+        raise ValueError(f"found {num_classes} class, expected two or more: one class has no entropy")
+
+
+def check_pair(positive_logits_BC: Tensor, negative_logits_BC: Tensor) -> None:
+    """ValueError unless both prompts' logits are over the same crops and classes."""
+    if positive_logits_BC.shape != negative_logits_BC.shape:
+        raise ValueError(
+            f"found positive logits {tuple(positive_logits_BC.shape)} and negative logits "
+            f"{tuple(negative_logits_BC.shape)}, expected the same [B, C]"
+        )

@@ -55,11 +55,23 @@ def difference_ranking(projections_BC: Tensor, labels_B: Tensor, weights_B: Tens
             f"found {num_examples} examples, labels {tuple(labels_B.shape)} and weights "
             f"{tuple(weights_B.shape)}, expected one label and one weight for each"
         )
-    projections_BB = projections_BC.to(torch.float32)[:, labels_B]  # [i, j] = f_i . d(label of j)
-    own_B = projections_BB.diagonal()
-    gap_BB = own_B[:, None] + own_B[None, :] - projections_BB - projections_BB.T
-    weight_BB = (weights_B[:, None] * weights_B[None, :]).to(torch.float32)
-    unlike_BB = labels_B[:, None] != labels_B[None, :]
-    hinge_BB = torch.where(unlike_BB, weight_BB * (margin - gap_BB).clamp(min=0), torch.zeros_like(gap_BB))
+    # Where the hinge is open it is linear: the products' coefficients are found outside of differentiation, and what is
+    # differentiated is one sum of products.
+    picked_BB = _columns(projections_BC, labels_B).to(torch.float32)  # [i, j] = f_i . d(label of j)
+    fixed_BB = picked_BB.detach()
+    behind_BB = fixed_BB - fixed_BB.diagonal().unsqueeze(-1)
+    unlike_BB = labels_B.unsqueeze(-1) != labels_B
+    open_BB = (behind_BB + behind_BB.T > -margin).logical_and_(unlike_BB)
     # Ordered pairs appear twice above and below, so the mean is over unordered pairs.
-    return hinge_BB.sum() / unlike_BB.sum().clamp(min=1)
+    weights_B = weights_B.to(torch.float32)
+    coefficient_BB = (weights_B / unlike_BB.sum().clamp(min=1)).unsqueeze(-1) * weights_B * open_BB
+    sum_B = coefficient_BB.sum(dim=-1)
+    # The gap of i and j has both own products less both others; by symmetry each is there twice.
+    coefficient_BB.diagonal().sub_(sum_B)
+    return torch.dot(coefficient_BB.flatten(), picked_BB.flatten()) * 2 + sum_B.sum() * margin
+
+
+def _columns(projections_BC: Tensor, labels_B: Tensor) -> Tensor:
+    if projections_BC.is_cuda:  # there the gradient of the other depends on which thread comes first
+        return projections_BC[:, labels_B]
+    return projections_BC.index_select(1, labels_B)

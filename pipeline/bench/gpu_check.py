@@ -1,7 +1,8 @@
 """`fdbpl bench gpu`: what a CUDA device must show before its labels are trusted and its speed is believed.
 
-Agreement of crops decoded there with Pillow's, exact replay, no waiting in the loops, the teacher pass beside its
-forward pass, and memory. Each check has what was found, a bound where there is one, and whether it passed.
+Agreement of crops decoded there with Pillow's, exact replay, losses' kernels that give what plain torch gives, no
+waiting in the loops, the teacher pass beside its forward pass, and memory. Each check has what was found, a bound where
+there is one, and whether it passed.
 """
 
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from fdbpl.cache_layout.seal import seal
 from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.bench import agreement
 from fdbpl.pipeline.bench.agreement import AgreementParameters, bench_agreement
+from fdbpl.pipeline.bench.kernel_cases import CASES, Size
+from fdbpl.pipeline.bench.kernels import SAME, largest_differences, measure
 from fdbpl.pipeline.bench.machine import machine
 from fdbpl.pipeline.bench.syncs import find_syncs
 from fdbpl.pipeline.bench.teacher import PASS, TeacherParameters, bench_config, bench_teacher, run_pass
@@ -52,6 +55,7 @@ class GpuParameters:
         teachers: (model, precision, compile) whose pass is measured.
         pass_images, seeds, batch_size: of these passes.
         decoders: that are compared; passes are all measured with the first, plain half precision with each.
+        kernel_sizes: (batch, classes) at which the losses' kernels are compared with plain torch.
     """
 
     device: str = "cuda"
@@ -68,6 +72,7 @@ class GpuParameters:
     seeds: int = 16
     batch_size: int = 256
     decoders: tuple[str, ...] = ("dali", "torchvision")
+    kernel_sizes: tuple[tuple[int, int], ...] = ((32, 100), (128, 500), (64, 20930))
 
 
 def bench_gpu(parameters: GpuParameters, folder: Path, ui: Ui) -> dict[str, Any]:
@@ -82,7 +87,7 @@ def bench_gpu(parameters: GpuParameters, folder: Path, ui: Ui) -> dict[str, Any]
     """
     choose_device(parameters.device)
     results: list[Check] = []
-    for checks in (_agreement, _replay, _rows, _training_waits, _passes):
+    for checks in (_agreement, _replay, _rows, _kernels, _training_waits, _passes):
         for one in checks(parameters, folder, ui):
             results.append(one)
             ui.say(f"{'passed' if one['passed'] else 'FAILED'}  {one['check']}: {one['found']}")
@@ -148,6 +153,20 @@ def _rows(parameters: GpuParameters, folder: Path, ui: Ui) -> Iterator[Check]:
         difference = (model.encode_pixels(pixels) - model.encode_pixels(pixels.flip(0)).flip(0)).abs().max().item()
         name = f"{parameters.student} {precision}: a row at another place of its batch, largest difference"
         yield _check(name, float(f"{difference:.2g}"), f"at most {bound}", difference <= bound)
+
+
+def _kernels(parameters: GpuParameters, folder: Path, ui: Ui) -> Iterator[Check]:
+    """The losses' kernels beside plain torch: by how much they differ, and how many times as fast they are."""
+    for batch, classes in parameters.kernel_sizes:
+        size = Size(batch=batch, classes=classes, device=parameters.device)
+        for kernel, case in CASES.items():
+            name = f"{kernel}, {batch} crops, {classes} classes"
+            difference = max(largest_differences(case(size)).values())
+            yield _check(f"{name}: difference", float(f"{difference:.2g}"), f"at most {SAME}", difference <= SAME)
+            if difference <= SAME:
+                row = measure(kernel, size, seconds=0.1, num_rounds=3)[-1]
+                yield _check(f"{name}: us", row["us"])
+                yield _check(f"{name}: times as fast as plain torch", row["ratio_to_reference"])
 
 
 def _training_waits(parameters: GpuParameters, folder: Path, ui: Ui) -> Iterator[Check]:

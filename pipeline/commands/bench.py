@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from fdbpl.pipeline.cli import Json, emit
-from fdbpl.pipeline.commands.bench_output import show_simple, words
-from fdbpl.pipeline.commands.bench_speed import teacher, train
+from fdbpl.pipeline.commands.bench_output import numbers, show_simple, words
+from fdbpl.pipeline.commands.bench_speed import kernels, teacher, train
 from fdbpl.pipeline.exit_codes import FOUND_SOMETHING
 
 bench_app = typer.Typer(
@@ -23,6 +23,7 @@ def _group() -> None:
 
 bench_app.command()(teacher)
 bench_app.command()(train)
+bench_app.command()(kernels)
 
 
 @bench_app.command()
@@ -53,7 +54,7 @@ def cache(
         readers=NAMES if readers == "all" else words(readers),
         patterns=words(patterns),
         states=words(states),
-        processes=_numbers(processes),
+        processes=numbers(processes, "--processes"),
         batch=batch,
         seconds=seconds,
     )
@@ -88,7 +89,7 @@ def decode(
     parameters = DecodeParameters(
         backends=words(backends),
         sizes=tuple(map(size_of, words(sizes))),
-        crops=_numbers(crops, "--crops"),
+        crops=numbers(crops, "--crops"),
         device=device,
         num_images=images,
         seconds=seconds,
@@ -175,13 +176,6 @@ def _bench(parameters: Any, folder: Path, out: Path | None, *, dry_run: bool, js
     if out is not None:
         write_results(out, results)
     emit(results, json_, _show)
-
-
-def _numbers(text: str, flag: str = "--processes") -> tuple[int, ...]:
-    try:
-        return tuple(map(int, words(text)))
-    except ValueError:
-        raise ValueError(f"{flag}: found {text!r}, expected whole numbers separated by commas") from None
 
 
 def _show_plan(plan: dict[str, Any]) -> None:

@@ -13,3 +13,11 @@ def show_simple(results: dict[str, Any]) -> None:
 
 def words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def numbers(text: str, flag: str) -> tuple[int, ...]:
+    """ValueError where one of the words is no whole number."""
+    try:
+        return tuple(map(int, words(text)))
+    except ValueError:
+        raise ValueError(f"{flag}: found {text!r}, expected whole numbers separated by commas") from None

@@ -1,4 +1,4 @@
-"""`fdbpl bench teacher` and `fdbpl bench train`: how fast a teacher labels and students learn."""
+"""`fdbpl bench teacher`, `train` and `kernels`: how fast a teacher labels and students learn, and what losses take."""
 
 import tempfile
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from fdbpl.pipeline.cli import Json, emit
-from fdbpl.pipeline.commands.bench_output import show_simple, words
+from fdbpl.pipeline.commands.bench_output import numbers, show_simple, words
 
 
 def teacher(
@@ -104,3 +104,33 @@ def _show_train(results: dict[str, Any]) -> None:
             f"{one['objective']}, {one['students']} students, teacher and feature pass paid for: "
             f"{one['ratio_to_online']:g} times as fast as online"
         )
+
+
+def kernels(
+    kernels: Annotated[str, typer.Option(help="names, separated by commas, or all")] = "all",
+    batch: Annotated[str, typer.Option(help="crops, one measurement for each number")] = "32,128",
+    classes: Annotated[str, typer.Option(help="classes, one measurement for each number")] = "16,100,500,1000",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    seconds: Annotated[float, typer.Option(min=0, help="of a way's turn, at least one call")] = 0.2,
+    rounds: Annotated[int, typer.Option(min=1, help="turns of each way")] = 5,
+    out: Annotated[Path | None, typer.Option(help="gets results.json, results.csv and rates.svg")] = None,
+    json_: Json = False,
+) -> None:
+    """Losses by their fast kernels beside plain torch, forward and backward; what differs is refused."""
+    from fdbpl.pipeline.bench.kernel_cases import CASES
+    from fdbpl.pipeline.bench.kernels import KernelParameters, bench_kernels
+    from fdbpl.pipeline.bench.simple_output import write_simple
+    from fdbpl.pipeline.progress import Ui
+
+    parameters = KernelParameters(
+        kernels=tuple(CASES) if kernels == "all" else words(kernels),
+        batches=numbers(batch, "--batch"),
+        classes=numbers(classes, "--classes"),
+        device=device,
+        seconds=seconds,
+        num_rounds=rounds,
+    )
+    results = bench_kernels(parameters, Ui(quiet=json_))
+    if out is not None:
+        write_simple(out, results, value="us", names=("kernel", "batch", "classes", "way"))
+    emit(results, json_, show_simple)

@@ -4,11 +4,10 @@ much each crop counts."""
 from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
-from fdbpl.kernels.distillation import Direction, kl_divergence
-from fdbpl.kernels.dual_prompt import informative_weight
+from fdbpl.kernels.distillation import Direction
+from fdbpl.kernels.fdbpl_terms import Terms, fdbpl_terms
 from fdbpl.pipeline.values import Prediction, Targets
 
 Weighting = Literal["none", "informative", "shuffled"]
@@ -22,6 +21,8 @@ class Distilling:
     temperature: divides both sides' logits.
     weights: `informative` counts a crop by w = 1 - H(T)/log C (at temperature 1), `none` counts all alike, `shuffled`
         gives each crop the weight of another one in the batch: the control that tells what the weights themselves do.
+    fused: all that is asked of logits in one pass; false, to compare with, takes the plain functions. One result, up to
+        rounding.
     """
 
     needs: ClassVar[Literal["labels", "teacher"]] = "teacher"
@@ -30,6 +31,7 @@ class Distilling:
     direction: Direction = "symmetric"
     temperature: float = 1.0
     weights: Weighting = "none"
+    fused: bool = True
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -39,17 +41,25 @@ class Distilling:
             if isinstance(value, float) and not value >= 0:
                 raise ValueError(f"found {option.name} = {value}, expected 0 or more")
 
-    def agreement(self, prediction: Prediction, targets: Targets) -> Tensor:
-        """The divergence of each example [B], not weighted yet."""
-        return kl_divergence(
-            prediction.logits_BC, targets.teacher(), direction=self.direction, temperature=self.temperature
+    def terms(self, prediction: Prediction, targets: Targets, negative_BC: Tensor | None = None) -> Terms:
+        """The divergence of each example [B], not weighted yet; its weight, None where all count alike; and the terms
+        of a negative prompt where its logits are given."""
+        terms = fdbpl_terms(
+            prediction.logits_BC,
+            targets.teacher(),
+            negative_BC,
+            direction=self.direction,
+            temperature=self.temperature,
+            subtract=prediction.subtract,
+            weighted=self.weights != "none",
+            fused=self.fused,
         )
-
-    def weight(self, targets: Targets) -> Tensor:
-        """How much each example counts [B]."""
-        teacher_BC = targets.teacher()
-        if self.weights == "none":
-            return torch.ones(len(teacher_BC), device=teacher_BC.device)
-        weight_B = informative_weight(teacher_BC)
+        if terms.weight_B is None or self.weights != "shuffled":
+            return terms
         # Batches come in random order: the neighbour's weight is a random other one's.
-        return weight_B.roll(1) if self.weights == "shuffled" else weight_B
+        return terms._replace(weight_B=terms.weight_B.roll(1))
+
+    def agreement(self, prediction: Prediction, targets: Targets) -> Tensor:
+        """The divergence of each example [B], times its weight."""
+        terms = self.terms(prediction, targets)
+        return terms.agreement_B if terms.weight_B is None else terms.weight_B * terms.agreement_B

@@ -21,6 +21,7 @@ is tried, not recommended.
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from fdbpl.kernels import dual_prompt
@@ -46,19 +47,22 @@ class Fdbpl(Distilling):
     presence: float = 1.0
 
     def __call__(self, prediction: Prediction, targets: Targets) -> LossTerms:
-        weight_B = self.weight(targets)
+        is_presence = self.form == "presence"
         negative_BC = prediction.negative()
-        agreement_B = weight_B * self.agreement(prediction, targets)
-        if self.form == "presence":
+        terms = self.terms(prediction, targets, None if is_presence else negative_BC)
+        weight_B = torch.ones_like(terms.agreement_B) if terms.weight_B is None else terms.weight_B
+        agreement_B = weight_B * terms.agreement_B
+        if is_presence:
             present_BC = weight_B[:, None] * targets.teacher().float().softmax(dim=-1)
             presence_B = dual_prompt.presence(prediction.positive(), negative_BC, present_BC)
             return LossTerms(
                 values={"agreement": agreement_B, "presence": presence_B}, weights={"presence": self.presence}
             )
+        assert terms.rejection_B is not None and terms.separation_B is not None, "negative logits were given"
         values = {
             "agreement": agreement_B,
-            "rejection": (1.0 - weight_B) * dual_prompt.rejection(negative_BC),
-            "separation": weight_B * dual_prompt.separation(prediction.positive(), negative_BC),
+            "rejection": (1.0 - weight_B) * terms.rejection_B,
+            "separation": weight_B * terms.separation_B,
             "ranking": self._cascade(prediction, targets, weight_B),
         }
         weights = {"rejection": self.rejection, "separation": self.separation, "ranking": self.ranking}
@@ -71,5 +75,7 @@ class Fdbpl(Distilling):
             if positive_CD is None or negative_CD is None:
                 return weight_B.new_zeros(())  # each image has its own text features; the term is zero of any
             return published_cascade(positive_CD - negative_CD, teacher_B)
-        projections_BC = (prediction.positive() - prediction.negative()) / prediction.logit_scale
-        return difference_ranking(projections_BC, teacher_B, weight_B, self.margin)
+        # In units of logits, from which two passes over [B, C] are saved.
+        projections_BC = prediction.positive() - prediction.negative()
+        scale = prediction.logit_scale
+        return difference_ranking(projections_BC, teacher_B, weight_B, self.margin * scale) / scale

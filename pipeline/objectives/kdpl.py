@@ -19,7 +19,7 @@ class Kdpl(Distilling):
     dual: ClassVar[bool] = False
 
     def __call__(self, prediction: Prediction, targets: Targets) -> LossTerms:
-        return LossTerms(values={"agreement": self.weight(targets) * self.agreement(prediction, targets)})
+        return LossTerms(values={"agreement": self.agreement(prediction, targets)})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,5 @@ class PromptKd(Distilling):
     weight_of_kl: float = 1000.0
 
     def __call__(self, prediction: Prediction, targets: Targets) -> LossTerms:
-        agreement_B = self.weight(targets) * self.agreement(prediction, targets)
         factor = self.weight_of_kl * self.temperature**2 / prediction.logits_BC.shape[-1]
-        return LossTerms(values={"agreement": agreement_B}, weights={"agreement": factor})
+        return LossTerms(values={"agreement": self.agreement(prediction, targets)}, weights={"agreement": factor})

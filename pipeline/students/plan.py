@@ -86,13 +86,14 @@ class StudentPlan:
         """Everything that the config chooses for this student, but where its weights lie and whom it starts from."""
         grid = {"learner", "objective", "supervision", "shots", "seeds", "learner_options", "objective_options"}
         files = {"pretrained", "prompts", "vocabulary"}
-        same = {"text_tower"}  # one result, up to rounding
+        same = {"text_tower", "fused"}  # one result, up to rounding
+        options = self.config.objective_options.get(self.objective, {})
         return {
             **self.config.model_dump(mode="json", exclude={*grid, *files, *same, "starts_from"}),
             "learner": self.learner,
             "learner_options": self.config.learner_options.get(self.learner, {}),
             "objective": self.objective,
-            "objective_options": self.config.objective_options.get(self.objective, {}),
+            "objective_options": {name: value for name, value in options.items() if name not in same},
             "supervision": self.supervision,
             "shots": self.shots,
             "seed": self.seed,

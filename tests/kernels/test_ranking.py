@@ -78,6 +78,24 @@ def test_gradient_by_hand() -> None:
     assert projections.grad.tolist() == [[-0.5, 0.5], [0.5, -0.5]]
 
 
+def test_weights_have_gradients_too_and_students_may_come_at_once() -> None:
+    projections, labels = torch.randn(3, 5, 7), torch.tensor([0, 1, 2, 1, 3])
+    weights = torch.rand(5, dtype=torch.float64, requires_grad=True)
+
+    def hinges(projections: torch.Tensor) -> torch.Tensor:
+        """The definition, from its sums over pairs."""
+        picked = projections[:, labels].double()
+        gap = picked.diagonal()[:, None] + picked.diagonal()[None, :] - picked - picked.T
+        unlike = labels[:, None] != labels[None, :]
+        return (unlike * weights[:, None] * weights[None, :] * (0.5 - gap).relu()).sum() / unlike.sum()
+
+    found = torch.func.vmap(lambda one: difference_ranking(one, labels, weights, margin=0.5))(projections)
+    expected = torch.stack([hinges(one) for one in projections])
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
+    grads = [torch.autograd.grad(values.sum(), weights)[0] for values in (found, expected)]
+    torch.testing.assert_close(*grads, rtol=1e-5, atol=1e-6)
+
+
 def test_like_labels_rank_nothing() -> None:
     value = difference_ranking(torch.randn(3, 2), torch.tensor([1, 1, 1]), torch.ones(3))
     assert value.item() == 0.0

@@ -181,3 +181,77 @@ def test_what_the_answer_subtracts_is_no_part_of_the_terms_of_both_prompts() -> 
         for name in set(one.values) - {"agreement"}:
             torch.testing.assert_close(one.values[name], other.values[name])
         assert not torch.allclose(one.values["agreement"], other.values["agreement"])
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("kdpl", {}),
+        ("kdpl", {"weights": "informative", "direction": "reverse"}),
+        ("kdpl", {"weights": "shuffled", "temperature": 2.0}),
+        ("promptkd", {"weights": "informative"}),
+        *[("fdbpl", {"form": form}) for form in ("corrected", "as_published", "presence")],
+        ("fdbpl", {"weights": "none", "direction": "forward"}),
+        ("fdbpl", {"weights": "shuffled", "temperature": 2.0}),
+    ],
+)
+@pytest.mark.parametrize("subtract", [0.0, 0.5])
+def test_fused_or_not_the_losses_and_their_gradients_are_the_same(
+    name: str, options: dict[str, Any], subtract: float
+) -> None:
+    teacher = Targets(labels_B=torch.arange(6), teacher_logits_BC=5 * torch.randn(6, 7))
+    logits = [5 * torch.randn(6, 7) for _ in range(2)]
+    found = []
+    for fused in (True, False):
+        answer, negative = (one.clone().requires_grad_() for one in logits)
+        texts = torch.zeros(7, 3)
+        predicted = Prediction(
+            logits_BC=answer,
+            logit_scale=1.0,
+            text_features_CD=texts,
+            negative_logits_BC=negative,
+            negative_text_features_CD=texts,
+            subtract=subtract,
+        )
+        terms = make_objective(name, {**options, "fused": fused})(predicted, teacher)
+        terms.total().backward()
+        found.append((terms.values, answer.grad, negative.grad))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("kdpl", {"weights": "shuffled"}),
+        *[("fdbpl", {"form": form}) for form in ("corrected", "as_published", "presence")],
+    ],
+)
+def test_losses_of_students_at_once_are_those_of_one_after_another(name: str, options: dict[str, Any]) -> None:
+    """Under vmap over predictions, with one teacher."""
+    objective = make_objective(name, {**options, "margin": 9.0} if name == "fdbpl" else options)
+    teacher = Targets(labels_B=torch.arange(6), teacher_logits_BC=5 * torch.randn(6, 7))
+    stacked = [5 * torch.randn(3, 6, 7), 5 * torch.randn(3, 6, 7), torch.randn(3, 7, 4), torch.randn(3, 7, 4)]
+    leaves = [one.requires_grad_() for one in stacked]
+
+    def loss(*of_one: torch.Tensor) -> torch.Tensor:
+        logits, negative_logits, texts, negative_texts = of_one
+        predicted = Prediction(
+            logits_BC=logits,
+            logit_scale=5.0,
+            text_features_CD=texts,
+            negative_logits_BC=negative_logits,
+            negative_text_features_CD=negative_texts,
+        )
+        return objective(predicted, teacher).total()
+
+    found_N = torch.func.vmap(loss)(*leaves)
+    expected_N = torch.stack([loss(*of_one) for of_one in zip(*leaves, strict=True)])
+    torch.testing.assert_close(found_N, expected_N)
+    upstream_N = torch.tensor([1.0, -2.0, 0.5])
+    grads = [
+        torch.autograd.grad((values_N * upstream_N).sum(), leaves, allow_unused=True, materialize_grads=True)
+        for values_N in (found_N, expected_N)
+    ]
+    for one, other in zip(*grads, strict=True):
+        torch.testing.assert_close(one, other)

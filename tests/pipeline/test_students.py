@@ -33,6 +33,15 @@ def test_a_plan_is_found_by_its_id_and_has_its_own_options(
     assert plan.choices()["seed"] == 1
 
 
+def test_a_student_is_the_same_whichever_way_its_loss_is_computed(
+    make_config: MakeConfig, student_table: StudentTable
+) -> None:
+    tables = [student_table(), student_table(objective_options={"kdpl": {"fused": False}})]
+    one, other = (plan_by_id(make_config(student=[table]), "coop-kdpl-cached-seed1") for table in tables)
+    assert one.choices() == other.choices()
+    assert one.make_objective() != other.make_objective()
+
+
 def test_a_task_checks_its_own_student(make_config: MakeConfig, student_table: StudentTable) -> None:
     config = make_config(student=[student_table(), student_table(name="bad", supervision="hard")])
     assert plan_by_id(config, "coop-kdpl-cached-seed1").seed == 1

@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from fdbpl.pipeline.bench import agreement
+from fdbpl.pipeline.bench import agreement, gpu_check
 from fdbpl.pipeline.bench.agreement import SHIFTED, AgreementParameters, bench_agreement
 from fdbpl.pipeline.bench.gpu_check import GpuParameters, bench_gpu
+from fdbpl.pipeline.bench.kernel_cases import CASES, Size, Way
 from fdbpl.pipeline.bench.varied_images import KINDS, LARGEST, SMALLEST, make_varied_images
 from fdbpl.pipeline.loading.decoder import Decoder, make_decoder
 from fdbpl.pipeline.progress import Ui
@@ -85,6 +86,7 @@ def test_the_checks_of_a_gpu_run_on_a_cpu_too(folder: Path) -> None:
         pass_images=8,
         seeds=2,
         batch_size=8,
+        kernel_sizes=((3, 7),),
     )
     results = bench_gpu(parameters, folder, Ui(quiet=True))["results"]
     assert all(set(row) == {"check", "found", "bound", "passed"} for row in results)
@@ -94,6 +96,19 @@ def test_the_checks_of_a_gpu_run_on_a_cpu_too(folder: Path) -> None:
     waits = {name: row["found"] for name, row in found.items() if "waits" in name}
     assert waits == dict.fromkeys(waits, "none") and len(waits) == 3
     assert sum("share of the forward pass" in name for name in found) == 1
+    for kernel in CASES:
+        assert found[f"{kernel}, 3 crops, 7 classes: difference"]["passed"]
+        assert found[f"{kernel}, 3 crops, 7 classes: us"]["found"] > 0
+
+
+def test_a_kernel_that_gives_something_else_fails_its_check(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(size: Size) -> dict[str, Way]:
+        return {"eager": lambda: [torch.ones(3)], "fused": lambda: [torch.tensor([1.0, 1.0, 1.01])]}
+
+    monkeypatch.setattr(gpu_check, "CASES", {"wrong": wrong})
+    parameters = GpuParameters(device="cpu", kernel_sizes=((3, 7),))
+    (row,) = gpu_check._kernels(parameters, folder, Ui(quiet=True))
+    assert (row["check"], row["found"], row["passed"]) == ("wrong, 3 crops, 7 classes: difference", 0.01, False)
 
 
 def test_without_a_gpu_the_check_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
