@@ -24,8 +24,7 @@ LOWEST = -65504.0
 """float16's lowest finite number: what lies further below the largest is stored as this, and its p is 0."""
 UNIT_TOLERANCE = 2.0**-13
 """How far a norm may be from 1 for a vector to count as a unit vector."""
-SINGLE_ROUNDOFF = 2.0**-24
-"""Relative rounding of float32."""
+_FLOAT32_ROUNDOFF = 2.0**-24
 
 Half = npt.NDArray[np.float16]
 Single = npt.NDArray[np.float32]
@@ -175,7 +174,7 @@ def decode_topk(rows: TopK, num_classes: int) -> Single:
     if num_others:
         logsumexp_B = rows.logsumexp_B.astype(np.float64)
         kept_B = np.exp(value_BK[:, 1:].astype(np.float64)).sum(axis=1)
-        resolved_B = SINGLE_ROUNDOFF * logsumexp_B * np.exp(logsumexp_B)
+        resolved_B = _FLOAT32_ROUNDOFF * logsumexp_B * np.exp(logsumexp_B)
         with np.errstate(divide="ignore"):
             logarithm_B = np.log(np.maximum(np.expm1(logsumexp_B) - kept_B, resolved_B) / num_others)
         others_B = np.maximum(logarithm_B, LOWEST).astype(np.float32)

@@ -34,13 +34,13 @@ def others_logit(value_BK: Tensor, logsumexp_B: Tensor, num_classes: int) -> Ten
         num_classes: C.
 
     Returns:
-        [B] float32; zeros where all classes are kept.
+        [B] float32; zeros where all classes are kept. Leading axes may be any.
     """
-    num_others = num_classes - value_BK.shape[1]
+    num_others = num_classes - value_BK.shape[-1]
     if num_others == 0:
         return torch.zeros_like(logsumexp_B, dtype=torch.float32)
     sum_B = logsumexp_B.double()
-    kept_B = value_BK[:, 1:].double().exp().sum(dim=-1)
+    kept_B = value_BK[..., 1:].double().exp().sum(dim=-1)
     mass_B = torch.maximum(sum_B.expm1() - kept_B, _ROUNDOFF * sum_B * sum_B.exp())
     return (mass_B / num_others).log().clamp(min=_LOWEST).to(torch.float32)
 

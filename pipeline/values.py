@@ -42,8 +42,27 @@ class Views:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeptLogits:
+    """A teacher's logits of the classes that were kept of each view, and the one that each of the others has.
+
+    value_BK float32, index_BK int64 positions among the student's classes, other_B float32; num_classes is C.
+    """
+
+    value_BK: Tensor
+    index_BK: Tensor
+    other_B: Tensor
+    num_classes: int
+
+    def dense(self) -> Tensor:
+        """Of all classes [B, C]."""
+        logits_BC = self.other_B.unsqueeze(-1).repeat(*[1] * self.other_B.ndim, self.num_classes)
+        return logits_BC.scatter_(-1, self.index_BK, self.value_BK)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Targets:
-    """What a supervision answers for views: hard labels, and the teacher's scaled logits where it has a teacher.
+    """What a supervision answers for views: hard labels, and the teacher's scaled logits where it has a teacher: of all
+    classes, or of those that a store has kept.
 
     Where it has chosen some of the student's classes for this batch, chosen_K int64 are their positions among all, and
     the logits are over these.
@@ -51,9 +70,13 @@ class Targets:
 
     labels_B: Tensor
     teacher_logits_BC: Tensor | None = None
+    kept: KeptLogits | None = None
     chosen_K: Tensor | None = None
 
     def teacher(self) -> Tensor:
+        """The teacher's logits of all classes [B, C]."""
+        if self.kept is not None:
+            return self.kept.dense()
         assert self.teacher_logits_BC is not None, "checked when objective and supervision were paired"
         return self.teacher_logits_BC
 

@@ -1,4 +1,5 @@
-"""Stored labels as logits on the device where a student trains: what is moved there is as small as what is stored.
+"""Stored labels as a teacher's logits on the device where a student trains: what is moved there is as small as what is
+stored, and topk labels stay as they are until somebody asks for all classes.
 
 The same as `cache_layout.encodings` computes in numpy, for rows with any leading axes.
 Letters: B views, C classes asked for, K kept classes, D embedding.
@@ -6,14 +7,16 @@ Letters: B views, C classes asked for, K kept classes, D embedding.
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from fdbpl.cache_layout.encodings import LOWEST, SINGLE_ROUNDOFF
 from fdbpl.cache_layout.label_sources import Columns, Decode, FromEmbedding, FromLogits, FromTopK
+from fdbpl.kernels.topk_distillation import others_logit
+from fdbpl.pipeline.values import KeptLogits
 
-DeviceDecode = Callable[[Sequence[Tensor]], Tensor]
-"""From the rows of each array, [..., *row], to float32 logits [..., C]."""
+DeviceDecode = Callable[[Sequence[Tensor]], Tensor | KeptLogits]
+"""From the rows of each array, [..., *row], to float32 logits [..., C], or to those of the kept classes."""
 
 
 def decode_on(decode: Decode, device: torch.device) -> DeviceDecode:
@@ -25,11 +28,9 @@ def decode_on(decode: Decode, device: torch.device) -> DeviceDecode:
         take = _taking(decode.columns, device)
         return lambda rows: take(rows[0]).to(torch.float32)
     if isinstance(decode, FromTopK):
-        take, num_classes = _taking(decode.columns, device), decode.num_classes
-        return lambda rows: take(_spread(*rows, num_classes=num_classes))
-    raise TypeError(
-        f"found labels decoded by a {type(decode).__name__}, expected a source of cache_layout.label_sources"
-    )
+        place_C = _places(decode.columns, decode.num_classes, device)
+        return lambda rows: _kept(*rows, place_C=place_C)
+    raise TypeError(f"found labels decoded by a {type(decode).__name__}, expected one of cache_layout.label_sources")
 
 
 def _taking(columns: Columns, device: torch.device) -> Callable[[Tensor], Tensor]:
@@ -39,16 +40,18 @@ def _taking(columns: Columns, device: torch.device) -> Callable[[Tensor], Tensor
     return lambda logits: logits.index_select(-1, columns_C)
 
 
-def _spread(value_BK: Tensor, index_BK: Tensor, logsumexp_B: Tensor, *, num_classes: int) -> Tensor:
-    """Logits of all classes, those that are not kept with an even part of the others' mass; see `decode_topk`."""
-    value_BK = value_BK.to(torch.float32)
-    num_others = num_classes - value_BK.shape[-1]
-    others_B = torch.zeros_like(logsumexp_B)
-    if num_others:
-        wide_B = logsumexp_B.to(torch.float64)
-        kept_B = value_BK[..., 1:].to(torch.float64).exp().sum(dim=-1)
-        resolved_B = SINGLE_ROUNDOFF * wide_B * wide_B.exp()
-        logarithm_B = (torch.maximum(wide_B.expm1() - kept_B, resolved_B) / num_others).log()
-        others_B = logarithm_B.clamp(min=LOWEST).to(torch.float32)
-    logits_BC = others_B.unsqueeze(-1).repeat(*[1] * others_B.ndim, num_classes)
-    return logits_BC.scatter_(-1, index_BK.to(torch.int64), value_BK)
+def _places(columns: Columns, num_classes: int, device: torch.device) -> Tensor:
+    """Where each class of the store's list stands among those asked for, which are the same ones: int64 [C]."""
+    wanted = np.arange(num_classes)[columns]
+    places_C = np.empty(num_classes, dtype=np.int64)
+    places_C[wanted] = np.arange(num_classes)
+    return torch.from_numpy(places_C).to(device)
+
+
+def _kept(value_BK: Tensor, index_BK: Tensor, logsumexp_B: Tensor, *, place_C: Tensor) -> KeptLogits:
+    return KeptLogits(
+        value_BK=value_BK.to(torch.float32),
+        index_BK=place_C[index_BK.to(torch.int64)],
+        other_B=others_logit(value_BK, logsumexp_B, len(place_C)),
+        num_classes=len(place_C),
+    )

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from fdbpl.kernels.distillation import Direction
 from fdbpl.kernels.fdbpl_terms import Terms, fdbpl_terms
-from fdbpl.pipeline.values import Prediction, Targets
+from fdbpl.kernels.topk_distillation import topk_informative_weight, topk_kl_divergence
+from fdbpl.pipeline.values import KeptLogits, Prediction, Targets
 
 Weighting = Literal["none", "informative", "shuffled"]
 
@@ -44,20 +45,32 @@ class Distilling:
     def terms(self, prediction: Prediction, targets: Targets, negative_BC: Tensor | None = None) -> Terms:
         """The divergence of each example [B], not weighted yet; its weight, None where all count alike; and the terms
         of a negative prompt where its logits are given."""
-        terms = fdbpl_terms(
-            prediction.logits_BC,
-            targets.teacher(),
-            negative_BC,
-            direction=self.direction,
-            temperature=self.temperature,
-            subtract=prediction.subtract,
-            weighted=self.weights != "none",
-            fused=self.fused,
-        )
+        if targets.kept is not None and negative_BC is None and self.fused:
+            terms = self._kept_terms(prediction.logits_BC, targets.kept)
+        else:
+            terms = fdbpl_terms(
+                prediction.logits_BC,
+                targets.teacher(),
+                negative_BC,
+                direction=self.direction,
+                temperature=self.temperature,
+                subtract=prediction.subtract,
+                weighted=self.weights != "none",
+                fused=self.fused,
+            )
         if terms.weight_B is None or self.weights != "shuffled":
             return terms
         # Batches come in random order: the neighbour's weight is a random other one's.
         return terms._replace(weight_B=terms.weight_B.roll(1))
+
+    def _kept_terms(self, logits_BC: Tensor, kept: KeptLogits) -> Terms:
+        """Of the classes that a store has kept: no [B, C] is made of the teacher."""
+        label = (kept.value_BK, kept.index_BK, kept.other_B)
+        agreement_B = topk_kl_divergence(logits_BC, *label, direction=self.direction, temperature=self.temperature)
+        weight_B = None
+        if self.weights != "none":
+            weight_B = topk_informative_weight(kept.value_BK, kept.other_B, kept.num_classes)
+        return Terms(agreement_B, weight_B, None, None)
 
     def agreement(self, prediction: Prediction, targets: Targets) -> Tensor:
         """The divergence of each example [B], times its weight."""

@@ -62,6 +62,9 @@ class ManyStudents:
 
     def __call__(self, views: Views) -> None:
         targets = self._supervision.targets(views)
+        if targets.kept is not None:
+            # Under vmap the kernel of kept classes would be the plain functions, which are no quicker.
+            targets = replace(targets, teacher_logits_BC=targets.teacher(), kept=None)
         texts = self._learners[0].texts_together(self._learners)
         total = torch.zeros((), device=views.labels_B.device)
         for (rows, objective), sums in zip(self._groups, self._sums, strict=True):

@@ -18,7 +18,7 @@ from fdbpl.pipeline.labels.decode import decode_on
 from fdbpl.pipeline.loading.prefetch import prefetch_views
 from fdbpl.pipeline.loading.transfer import to_device
 from fdbpl.pipeline.loading.windows import Pixels
-from fdbpl.pipeline.values import Targets, Views
+from fdbpl.pipeline.values import KeptLogits, Targets, Views
 
 
 class Supervision(Protocol):
@@ -64,7 +64,10 @@ class StoredTeacher:
         return tuple(to_device(torch.from_numpy(rows), self._device) for rows in read)
 
     def targets(self, views: Views) -> Targets:
-        return Targets(labels_B=views.labels_B, teacher_logits_BC=self._decode(views.label_rows))
+        logits = self._decode(views.label_rows)
+        if isinstance(logits, KeptLogits):
+            return Targets(labels_B=views.labels_B, kept=logits)
+        return Targets(labels_B=views.labels_B, teacher_logits_BC=logits)
 
     def prefetch(self, images_M: np.ndarray, seeds_M: np.ndarray) -> None:
         prefetch_views(self._labels.reader, self._labels.arrays, images_M, seeds_M)
@@ -87,7 +90,7 @@ class LikeliestClasses:
         mean_V = logits_BV.softmax(dim=-1).mean(dim=0)
         # In the order of the vocabulary, so that the same classes are always the same columns.
         chosen_K = mean_V.topk(min(self._most, len(mean_V))).indices.sort().values
-        return replace(targets, teacher_logits_BC=logits_BV[:, chosen_K], chosen_K=chosen_K)
+        return replace(targets, teacher_logits_BC=logits_BV[:, chosen_K], kept=None, chosen_K=chosen_K)
 
     def prefetch(self, images_M: np.ndarray, seeds_M: np.ndarray) -> None:
         self._whole.prefetch(images_M, seeds_M)

@@ -26,7 +26,8 @@ def known() -> None:
 
 
 def test_every_way_is_measured_for_each_loss(tmp_path: Path, call: Any) -> None:
-    given = "--classes 8 --batch 4 --students 3 --size 80x60 --device cpu --seconds 0 --rounds 1".split()
+    given = ["--classes", "8", "--batch", "4", "--students", "3", "--size", "80x60", "--device", "cpu"]
+    given += ["--seconds", "0", "--rounds", "1"]
     models = ("--student", MODELS["student"], "--teacher", MODELS["teacher"])
     answer = call("bench", "train", *models, *given, "--out", str(tmp_path / "out"), "--json")
     assert answer.returncode == 0, answer.stderr
