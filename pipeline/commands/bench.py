@@ -9,6 +9,7 @@ import typer
 from fdbpl.pipeline.cli import Json, emit
 from fdbpl.pipeline.commands.bench_output import show_simple, words
 from fdbpl.pipeline.commands.bench_speed import teacher, train
+from fdbpl.pipeline.commands.bench_start import start
 from fdbpl.pipeline.exit_codes import FOUND_SOMETHING
 
 bench_app = typer.Typer(
@@ -23,6 +24,7 @@ def _group() -> None:
 
 bench_app.command()(teacher)
 bench_app.command()(train)
+bench_app.command()(start)
 
 
 @bench_app.command()

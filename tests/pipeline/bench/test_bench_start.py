@@ -1,0 +1,28 @@
+"""The bench of starts, in small: every phase is there, and they add up."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fdbpl.pipeline.bench.start import HELP, STUDENT
+from fdbpl.pipeline.bench.start_child import PHASES
+
+
+def test_help_and_the_phases_of_a_student_are_measured(tmp_path: Path, call: Any) -> None:
+    models = ("--student", "fdbpl-tiny-student", "--teacher", "fdbpl-tiny-teacher")
+    small = ("--classes", "8", "--batch", "4", "--rounds", "1", "--device", "cpu")
+    answer = call("bench", "start", *models, *small, "--out", str(tmp_path / "out"), "--json")
+    assert answer.returncode == 0, answer.stderr
+    found = json.loads(answer.stdout)
+    seconds = {row["name"]: row["seconds"] for row in found["results"]}
+    assert list(seconds) == [HELP, STUDENT, *PHASES] and min(seconds.values()) >= 0
+    assert seconds["imports"] > 0 and seconds["prompts and first step"] > 0
+    assert sum(seconds[phase] for phase in PHASES) == pytest.approx(seconds[STUDENT], abs=0.01)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"results.json", "results.csv", "rates.svg"}
+
+
+def test_a_student_that_cannot_begin_is_told(call: Any) -> None:
+    answer = call("bench", "start", "--student", "ViT-B-23", "--json")
+    assert answer.returncode == 2 and "ViT-B-32" in answer.stderr
