@@ -53,14 +53,14 @@ class SmallRun:
         values = {
             "folder": "run",
             "data": {"name": "bench", "folder": "data", "split": "split.json"},
-            "teacher": {"model": self.teacher, "pretrained": _weights(self.teacher, folder / "teacher.safetensors")},
+            "teacher": {"model": self.teacher, "pretrained": _weights(self.teacher, folder)},
             "crops": {"seeds": 1},
             "store": {"images_per_block": len(paths), "seeds_per_block": 1, "labels": ["embedding"]},
             "loading": {"device": self.device, "batch_size": self.batch_size},
             "student": [
                 {
                     "model": self.student,
-                    "pretrained": _weights(self.student, folder / "student.safetensors"),
+                    "pretrained": _weights(self.student, folder),
                     "seeds": [1],
                     "shots": 0,
                     "classes": "all",
@@ -86,5 +86,5 @@ def run_passes(config: RunConfig) -> None:
         seal(config.store.path, campaign)
 
 
-def _weights(model: str, path: Path) -> str:
-    return str(random_checkpoint(model, path))
+def _weights(model: str, folder: Path) -> str:
+    return str(random_checkpoint(model, folder / f"{model}.safetensors"))

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from fdbpl.pipeline.cli import Json, emit
+from fdbpl.pipeline.commands.bench_evaluate import evaluate
 from fdbpl.pipeline.commands.bench_output import show_simple, words
 from fdbpl.pipeline.commands.bench_speed import teacher, train
 from fdbpl.pipeline.commands.bench_start import start
@@ -24,6 +25,7 @@ def _group() -> None:
 
 bench_app.command()(teacher)
 bench_app.command()(train)
+bench_app.command()(evaluate)
 bench_app.command()(start)
 
 

@@ -105,18 +105,18 @@ def measure(learner: Learner, sets: TestSets, *, reject: bool, on_progress: OnPr
     rejections: dict[str, dict[str, float]] = {}
     for number, one in enumerate(sets.sets):
         own_N = one.labels_N >= 0
-        logits_NC, margins_NC = _logits(learner, one, own_N, count)
+        logits_NC, margins_NC = logits_of(learner, one, own_N, count)
         predicted_N = torch.full_like(one.labels_N, -1)
         predicted_N[own_N] = logits_NC.argmax(dim=-1)
         accuracies[one.test.name] = one.accuracy(predicted_N)
         if rejects and number == 0:
             listed = scores(logits_NC, margins_NC)
-            others = scores(*_logits(learner, one, ~own_N, count))
+            others = scores(*logits_of(learner, one, ~own_N, count))
             rejections = {name: rejection(listed[name], others[name]) for name in listed}
     return {"accuracy": accuracies, **({"rejection": rejections} if reject else {})}
 
 
-def _logits(
+def logits_of(
     learner: Learner, one: TestSet, chosen_N: Tensor, count: Callable[[int], None]
 ) -> tuple[Tensor, Tensor | None]:
     """Logits [M, C] of the chosen images among the test's class names, and by how much positive prompts outweigh
