@@ -5,13 +5,15 @@ that is measured, not the disk. Weights are random, for what they hold takes no 
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
+
+import torch
 
 from fdbpl.pipeline.bench.machine import machine
 from fdbpl.pipeline.bench.small_run import SmallRun, run_passes
@@ -49,8 +51,8 @@ def bench_start(parameters: StartParameters, folder: Path, ui: Ui) -> dict[str, 
     """Measure both; everything is put into `folder`.
 
     Returns:
-        machine, parameters, results: a list of {name, seconds}, medians over the rounds: the help, a student's task to
-        its first step, and the phases of that.
+        machine, threads, parameters, results: a list of {name, seconds, cpu_seconds} of the quickest round: the help, a
+        student's task to its first step, and the phases of that.
 
     Raises:
         ValueError: an unknown model or device.
@@ -68,38 +70,56 @@ def bench_start(parameters: StartParameters, folder: Path, ui: Ui) -> dict[str, 
     with ui.bar("teacher and feature pass", "passes") as on_progress:
         run_passes(config)
         on_progress(1, 1)
-    rounds: list[dict[str, float]] = []
+    helps, students = [], []
     with ui.bar("measure", "rounds") as on_progress:
         for number in range(1 + parameters.num_rounds):
-            rounds.append({HELP: _help(folder), **_student(config, folder)})
+            helps.append(_help(folder))
+            students.append(_student(config, folder))
             on_progress(number, parameters.num_rounds)
+    # What else a machine does only adds to a start; of a student, the phases of one round.
+    quickest = {HELP: min(helps[1:]), **min(students[1:], key=lambda spent: spent[STUDENT])}
     device = choose_device(parameters.device)
     return {
         "machine": machine(installed(("torch", "open_clip_torch", "typer")), folder, device),
+        "threads": torch.get_num_threads(),
         "parameters": asdict(parameters),
         "results": [
-            {"name": name, "seconds": round(median(one[name] for one in rounds[1:]), 3)}
-            for name in (HELP, STUDENT, *PHASES)
+            {"name": name, "seconds": round(spent.seconds, 3), "cpu_seconds": round(spent.cpu_seconds, 3)}
+            for name, spent in quickest.items()
         ],
     }
 
 
-def _help(folder: Path) -> float:
-    started = time.monotonic()
+class Spent(NamedTuple):
+    """Time of the clock, and of all cores together."""
+
+    seconds: float
+    cpu_seconds: float
+
+
+def _help(folder: Path) -> Spent:
+    started, before = time.monotonic(), os.times()
     _run(folder, "fdbpl.pipeline.cli", "--help")
-    return time.monotonic() - started
+    after = os.times()
+    cpu_seconds = after.children_user + after.children_system - before.children_user - before.children_system
+    return Spent(time.monotonic() - started, cpu_seconds)
 
 
-def _student(config: RunConfig, folder: Path) -> dict[str, float]:
-    """Seconds of the whole and of each phase."""
+def _student(config: RunConfig, folder: Path) -> dict[str, Spent]:
+    """What the whole took, and each phase."""
     file, (plan,) = RunFolder(config.folder).save(config), student_plans(config)
-    started = before = time.monotonic()
+    before = began = Spent(time.monotonic(), 0.0)
     ends = json.loads(_run(folder, "fdbpl.pipeline.bench.start_child", str(file), plan.id))
-    seconds = {STUDENT: ends[PHASES[-1]] - started}
+    spent = {}
     for phase in PHASES:
-        seconds[phase] = ends[phase] - before
-        before = ends[phase]
-    return seconds
+        end = Spent(*ends[phase])
+        spent[phase] = _between(before, end)
+        before = end
+    return {STUDENT: _between(began, before), **spent}
+
+
+def _between(before: Spent, after: Spent) -> Spent:
+    return Spent(after.seconds - before.seconds, after.cpu_seconds - before.cpu_seconds)
 
 
 def _run(folder: Path, module: str, *arguments: str) -> str:
