@@ -1,11 +1,11 @@
 """What names a model's weights: by content where they are a file, by tag where open_clip knows them."""
 
-import hashlib
 import re
 from functools import lru_cache
 from pathlib import Path
 
 from fdbpl.pipeline.config import ModelConfig
+from fdbpl.pipeline.kept_digests import kept_digest
 
 
 def weights_source(pretrained: str) -> str:
@@ -31,5 +31,4 @@ def _plain(name: str) -> str:
 
 @lru_cache(maxsize=64)
 def _file_digest(path: Path, _modified: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return kept_digest(path)

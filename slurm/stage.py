@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from fdbpl.slurm.imports import quick_imports
 from fdbpl.slurm.paths import StagePaths, file_name
 from fdbpl.slurm.resources import Resources
 
@@ -105,7 +106,8 @@ class Stage:
 def resolve(name: str) -> Any:
     """What "module:attribute" names."""
     module, _, attribute = name.partition(":")
-    found: Any = importlib.import_module(module)
+    with quick_imports():
+        found: Any = importlib.import_module(module)
     for part in attribute.split("."):
         found = getattr(found, part)
     return found

@@ -7,30 +7,26 @@ Letters: B batch, C texts, D embedding, H W pixels.
 
 import hashlib
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from fdbpl.pipeline.clip.build import loaded_module
 from fdbpl.pipeline.clip.tiny import register_tiny_models
 from fdbpl.pipeline.config import ModelConfig, Precision, TextTower
 
 _AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
 # Bounds the memory of long class lists: the widest hidden states of so many texts take 1.3 GB in ViT-H-14, in float32.
 _TEXTS_AT_ONCE = 1024
-# What open_clip lets through from a file that is cut short, empty, or something else.
-_NO_WEIGHTS = (RuntimeError, KeyError, EOFError, StopIteration, SafetensorError, UnpicklingError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +34,8 @@ class Backbone:
     """A frozen open_clip model on a device.
 
     `module` is the open_clip model, `image_size` the side of its square input in pixels, `mean` and `std` its
-    normalisation, `logit_scale` the factor of its cosines, `weights_digest` a sha256 over names and values;
-    `is_compiled` says that `encode_pixels` runs through torch.compile, for batches of one shape; `text_tower` how
-    learned text prompts are encoded.
+    normalisation, `logit_scale` the factor of its cosines; `is_compiled` says that `encode_pixels` runs through
+    torch.compile, for batches of one shape; `text_tower` how learned text prompts are encoded.
     """
 
     model: str
@@ -53,7 +48,6 @@ class Backbone:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     logit_scale: float
-    weights_digest: str
     is_compiled: bool = False
     text_tower: TextTower = "packed"
 
@@ -101,6 +95,11 @@ class Backbone:
         dtype = _AUTOCAST.get(self.precision)
         return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
 
+    @cached_property
+    def weights_digest(self) -> str:
+        """sha256 over names and values. Taken where it is asked for: it reads all weights, and no student asks."""
+        return weights_digest(self.module)
+
     def identity(self) -> dict[str, Any]:
         """What of this model changes a label: the part of a store's manifest that names it."""
         return {
@@ -136,15 +135,10 @@ def _compiled(backbone: Backbone) -> Backbone:
 
 @lru_cache(maxsize=4)
 def _load(model: str, pretrained: str, precision: Precision, device: str) -> Backbone:
-    import open_clip  # slow to import, and not needed by a command that runs no model
-
-    register_tiny_models()
     check_names(model, pretrained)
-    try:
-        module = open_clip.create_model(model, pretrained=pretrained, precision="fp32", device=device)
-    except _NO_WEIGHTS as error:
-        raise ValueError(_why_not(model, pretrained, error)) from error
-    module = module.eval().requires_grad_(False)
+    import open_clip  # after it was imported quickly, as everywhere below
+
+    module = loaded_module(model, pretrained, device).eval().requires_grad_(False)
     preprocess = open_clip.get_model_preprocess_cfg(module)
     size = preprocess["size"]
     return Backbone(
@@ -158,7 +152,6 @@ def _load(model: str, pretrained: str, precision: Precision, device: str) -> Bac
         mean=tuple(preprocess["mean"]),
         std=tuple(preprocess["std"]),
         logit_scale=round(float(module.logit_scale.detach().exp()), 4),
-        weights_digest=weights_digest(module),
     )
 
 
@@ -170,9 +163,9 @@ def forget_backbones() -> None:
 
 def embedding_width(model: str) -> int:
     """D of a model by its name, without building it. Raises ValueError for an unknown name."""
+    register_tiny_models()
     import open_clip
 
-    register_tiny_models()
     found = open_clip.get_model_config(model)
     if found is None:
         raise _unknown_model(model)
@@ -182,9 +175,9 @@ def embedding_width(model: str) -> int:
 def check_names(model: str, pretrained: str) -> None:
     """Refuse an unknown model, one that needs a package which is not here, and weights that are neither a known tag nor
     a file, before anything is built. Raises ValueError."""
+    register_tiny_models()
     import open_clip
 
-    register_tiny_models()
     if model not in open_clip.list_models():
         raise _unknown_model(model)
     text = open_clip.get_model_config(model)["text_cfg"]
@@ -214,9 +207,9 @@ def random_checkpoint(model: str, path: Path) -> Path:
     Raises:
         ValueError: an unknown model.
     """
+    embedding_width(model)  # refuses an unknown name
     import open_clip
 
-    embedding_width(model)  # refuses an unknown name
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(0)
@@ -237,27 +230,3 @@ def weights_digest(module: nn.Module) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return f"sha256:{digest.hexdigest()}"
-
-
-def _why_not(model: str, pretrained: str, error: Exception) -> str:
-    """What to say of weights that do not load: a file that is another model's, or a tag that is not on this machine."""
-    told = _first_lines(str(error))
-    if Path(pretrained).is_file() or "download" not in told:
-        return (
-            f"the weights {pretrained!r} do not load into {model}: {told}\n"
-            "expected: weights of this very architecture; check `model` against the checkpoint"
-        )
-    offline = (
-        "HF_HUB_OFFLINE is set, so they are looked for in the cache alone. " if os.getenv("HF_HUB_OFFLINE") else ""
-    )
-    load = f"import open_clip; open_clip.create_model({model!r}, pretrained={pretrained!r})"
-    return (
-        f"the weights {pretrained!r} of {model} are not on this machine, and are not had from elsewhere: {told}\n"
-        f"{offline}Bring them into the cache where there is a network, with the same HF_HOME as here "
-        f'(python -c "{load}"), or set `pretrained` to a checkpoint file'
-    )
-
-
-def _first_lines(text: str, most: int = 4) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " ".join(lines[:most]) + (f" … ({len(lines) - most} more)" if len(lines) > most else "")

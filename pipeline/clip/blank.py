@@ -46,5 +46,4 @@ def blank_backbone(model: str) -> BlankBackbone:
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
         logit_scale=1.0,
-        weights_digest="",
     )

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from fdbpl.pipeline.whole_file import replace_file
+from fdbpl.slurm.imports import quick_imports
 
 TINY_MODELS = {"teacher": "fdbpl-tiny-teacher", "student": "fdbpl-tiny-student"}
 CONFIG_FOLDER = Path(__file__).parent / "configs"
@@ -25,7 +26,8 @@ _ROWS, _IDS, _SIZE = "token_embedding.rows", "token_embedding.ids", "token_embed
 
 def register_tiny_models() -> None:
     """Make the tiny architectures known to open_clip by name; calling it again does nothing."""
-    import open_clip  # slow to import, and not needed by a command that runs no model
+    with quick_imports():
+        import open_clip  # slow to import, and not needed by a command that runs no model
 
     if not set(TINY_MODELS.values()) <= set(open_clip.list_models()):
         open_clip.add_model_config(CONFIG_FOLDER)

@@ -7,8 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from fdbpl.pipeline.cli import Json, emit
+from fdbpl.pipeline.commands.bench_evaluate import evaluate
 from fdbpl.pipeline.commands.bench_output import numbers, show_simple, words
 from fdbpl.pipeline.commands.bench_speed import kernels, teacher, train
+from fdbpl.pipeline.commands.bench_start import start
 from fdbpl.pipeline.exit_codes import FOUND_SOMETHING
 
 bench_app = typer.Typer(
@@ -24,6 +26,8 @@ def _group() -> None:
 bench_app.command()(teacher)
 bench_app.command()(train)
 bench_app.command()(kernels)
+bench_app.command()(evaluate)
+bench_app.command()(start)
 
 
 @bench_app.command()

@@ -6,7 +6,6 @@ from typing import Annotated, Any, get_args
 import typer
 
 from fdbpl.pipeline.cli import Cluster, Config, Json, Set, emit, overrides, typed
-from fdbpl.pipeline.config import Protocol
 from fdbpl.pipeline.exit_codes import COMPLETE, RUNNING, TASKS_FAILED
 
 
@@ -35,6 +34,7 @@ def protocol(
 
     Run it again: it goes on, or tells the table. Each run is an ordinary one (`fdbpl status FOLDER/NAME.toml`).
     """
+    from fdbpl.pipeline.config import Protocol
     from fdbpl.pipeline.progress import Ui
     from fdbpl.pipeline.protocols.start import plan_suite, run_suite
     from fdbpl.pipeline.protocols.suite import make_suite

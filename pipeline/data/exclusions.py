@@ -16,7 +16,11 @@ def run_data(config: RunConfig) -> DataSet:
     Raises:
         ValueError, CacheError: as of `load_data` and `open_store`.
     """
-    data = load_data(config.data)
+    return without_excluded(config, load_data(config.data))
+
+
+def without_excluded(config: RunConfig, data: DataSet) -> DataSet:
+    """As `run_data`, of the run's data set as it is loaded."""
     if config.data.bad_images == "error" or not config.store.path.exists():
         return data
     return data.without({path for path, _ in open_store(config.store.path).excluded})

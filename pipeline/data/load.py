@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -24,6 +25,17 @@ def load_data(config: DataConfig) -> DataSet:
         hint = not_known(config.name) if config.layout == "class_folders" else ""
         raise ValueError(f"{error}{hint}") from error
     return replace(data, subsets=str(config.folder / config.few_shot)) if config.few_shot else data
+
+
+class DataSets:
+    """Data sets of configs, each read once, however many ask for it."""
+
+    def __init__(self) -> None:
+        self._read = lru_cache(maxsize=None)(load_data)
+
+    def of(self, config: DataConfig) -> DataSet:
+        """Raises ValueError as `load_data`."""
+        return self._read(config)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,8 @@ from typing import Any
 from fdbpl.pipeline.clip.backbone import load_backbone
 from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import DataConfig, ModelConfig, RunConfig
-from fdbpl.pipeline.data.exclusions import run_data
+from fdbpl.pipeline.data.exclusions import without_excluded
+from fdbpl.pipeline.data.load import DataSets
 from fdbpl.pipeline.device import device_here
 from fdbpl.pipeline.evaluation.protocol import columns, summed_up, tests_of
 from fdbpl.pipeline.evaluation.record import TestsIdentity, excluded_tests
@@ -32,21 +33,22 @@ def evaluate(config: RunConfig) -> dict[str, Any]:
     Raises:
         ValueError: the test images' features are not there (`missing_features` tells which).
     """
-    with TrainedLearners(config, device_here(config)) as learners:
-        return _evaluated(config, learners)
+    data_sets = DataSets()
+    with TrainedLearners(config, device_here(config), data_sets) as learners:
+        return _evaluated(config, learners, data_sets)
 
 
-def _evaluated(config: RunConfig, learners: TrainedLearners) -> dict[str, Any]:
-    data = run_data(config)
+def _evaluated(config: RunConfig, learners: TrainedLearners, data_sets: DataSets) -> dict[str, Any]:
+    data = without_excluded(config, data_sets.of(config.data))
     kept: dict[str, TestSets] = {}
 
     def sets(model: ModelConfig) -> TestSets:
         key = model_key(model)
-        kept[key] = kept[key] if key in kept else TestSets(config, model)
+        kept[key] = kept[key] if key in kept else TestSets(config, model, data_sets)
         return kept[key]
 
     plans = student_plans(config)
-    identities = TestsIdentity(config)
+    identities = TestsIdentity(config, data_sets)
 
     def measured(plan: StudentPlan) -> dict[str, Any]:
         """What a student's own task has kept, or what is found now."""

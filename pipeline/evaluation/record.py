@@ -9,7 +9,7 @@ from safetensors import safe_open
 
 from fdbpl.cache_layout.manifest import digest_of
 from fdbpl.pipeline.config import ModelConfig, RunConfig
-from fdbpl.pipeline.data.load import load_data
+from fdbpl.pipeline.data.load import DataSets, load_data
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.device import decoder_name
 from fdbpl.pipeline.evaluation.protocol import Test, tests_of
@@ -57,14 +57,10 @@ def test_passes(config: RunConfig) -> dict[str, TestPass]:
 
 def missing_features(config: RunConfig) -> list[str]:
     """The keys of the passes whose features are not there, or were made from other weights or images."""
-    data: dict[str, DataSet] = {}
-    missing = []
-    for key, one in test_passes(config).items():
-        name = one.config.data.name
-        data[name] = data[name] if name in data else one.load_data()
-        if not has_test_features(one, data[name]):
-            missing.append(key)
-    return missing
+    data_sets = DataSets()
+    return [
+        key for key, one in test_passes(config).items() if not has_test_features(one, data_sets.of(one.config.data))
+    ]
 
 
 def has_test_features(one: TestPass, data: DataSet) -> bool:
@@ -95,14 +91,14 @@ def features_identity(one: TestPass, data: DataSet) -> str:
 
 
 class TestsIdentity:
-    """All that what a student reaches follows from: its record, the test images and their classes, what is measured.
-    Data sets are read once for all students of one object."""
+    """All that what a student reaches follows from: its record, the test images and their classes, what is measured."""
 
     __test__ = False  # no test of pytest's
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, data_sets: DataSets | None = None) -> None:
+        data_sets = data_sets or DataSets()
         self._config = config
-        self._data = {test.data.name: load_data(test.data) for test in tests_of(config)}
+        self._data = {test.data.name: data_sets.of(test.data) for test in tests_of(config)}
 
     def of(self, plan: StudentPlan) -> dict[str, Any]:
         """That student's."""

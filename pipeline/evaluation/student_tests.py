@@ -15,8 +15,8 @@ from torch import Tensor
 from fdbpl.cache_layout.reader import Reader, open_reader
 from fdbpl.pipeline.clip.backbone import load_backbone
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.data.exclusions import run_data
-from fdbpl.pipeline.data.load import training_set
+from fdbpl.pipeline.data.exclusions import without_excluded
+from fdbpl.pipeline.data.load import DataSets, training_set
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.device import choose_device
 from fdbpl.pipeline.evaluation.record import TestsIdentity
@@ -36,10 +36,11 @@ OnProgress = Callable[[int, int], None]
 
 def write_student_tests(config: RunConfig, plan: StudentPlan, on_progress: OnProgress) -> int:
     """Test a student and keep what it reaches; the number of images."""
-    sets = TestSets(config, plan.config)
-    with TrainedLearners(config, choose_device(config.loading.device)) as learners:
+    data_sets = DataSets()
+    sets = TestSets(config, plan.config, data_sets)
+    with TrainedLearners(config, choose_device(config.loading.device), data_sets) as learners:
         found = measure(learners.of(plan), sets, reject=config.evaluate.reject, on_progress=on_progress)
-    identity = TestsIdentity(config).of(plan)
+    identity = TestsIdentity(config, data_sets).of(plan)
     replace_json(RunFolder(config.folder).student(plan.id).tests_file, {**found, "identity": identity})
     return sum(int((one.labels_N >= 0).sum()) for one in sets.sets)
 
@@ -48,8 +49,9 @@ class TrainedLearners:
     """The learners of a run's finished students, as they are used, within `with`; data set and store are opened once
     for all."""
 
-    def __init__(self, config: RunConfig, device: str) -> None:
+    def __init__(self, config: RunConfig, device: str, data_sets: DataSets | None = None) -> None:
         self._config, self._device = config, device
+        self._data_sets = data_sets or DataSets()
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -69,7 +71,7 @@ class TrainedLearners:
 
     @cached_property
     def _data(self) -> DataSet:
-        return run_data(self._config)
+        return without_excluded(self._config, self._data_sets.of(self._config.data))
 
     @cached_property
     def _reader(self) -> Reader | None:
@@ -103,18 +105,18 @@ def measure(learner: Learner, sets: TestSets, *, reject: bool, on_progress: OnPr
     rejections: dict[str, dict[str, float]] = {}
     for number, one in enumerate(sets.sets):
         own_N = one.labels_N >= 0
-        logits_NC, margins_NC = _logits(learner, one, own_N, count)
+        logits_NC, margins_NC = logits_of(learner, one, own_N, count)
         predicted_N = torch.full_like(one.labels_N, -1)
         predicted_N[own_N] = logits_NC.argmax(dim=-1)
         accuracies[one.test.name] = one.accuracy(predicted_N)
         if rejects and number == 0:
             listed = scores(logits_NC, margins_NC)
-            others = scores(*_logits(learner, one, ~own_N, count))
+            others = scores(*logits_of(learner, one, ~own_N, count))
             rejections = {name: rejection(listed[name], others[name]) for name in listed}
     return {"accuracy": accuracies, **({"rejection": rejections} if reject else {})}
 
 
-def _logits(
+def logits_of(
     learner: Learner, one: TestSet, chosen_N: Tensor, count: Callable[[int], None]
 ) -> tuple[Tensor, Tensor | None]:
     """Logits [M, C] of the chosen images among the test's class names, and by how much positive prompts outweigh

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fdbpl.pipeline.config import ModelConfig, RunConfig
+from fdbpl.pipeline.data.load import DataSets
 from fdbpl.pipeline.datasets.data_set import DataSet
 from fdbpl.pipeline.evaluation.features import read_test_features, test_pixels
 from fdbpl.pipeline.evaluation.protocol import Test, tests_of
@@ -80,10 +81,14 @@ class TestSets:
 
     __test__ = False  # no test of pytest's
 
-    def __init__(self, config: RunConfig, model: ModelConfig) -> None:
-        """Raises ValueError where features are missing, or where no image of a test is left."""
+    def __init__(self, config: RunConfig, model: ModelConfig, data_sets: DataSets | None = None) -> None:
+        """Raises ValueError where features are missing, or where no image of a test is left.
+
+        Args:
+            data_sets: those that were read already.
+        """
         self.model = model
-        self._loaded: dict[str, DataSet] = {}
+        self._data_sets = data_sets or DataSets()
         self.sets = tuple(self._set(config, test) for test in tests_of(config))
 
     def by_text(self, classifier: Callable[[TestSet], Tensor]) -> dict[str, float]:
@@ -94,9 +99,7 @@ class TestSets:
 
     def _set(self, config: RunConfig, test: Test) -> TestSet:
         one = pass_of(config, test, self.model)
-        if test.data.name not in self._loaded:
-            self._loaded[test.data.name] = one.load_data()
-        data = self._loaded[test.data.name]
+        data = self._data_sets.of(test.data)
         found = read_test_features(one, data)
         excluded: Mapping[str, str] = excluded_tests(config, test.data.name)
         is_in_N = torch.tensor([data.test.paths[image] not in excluded for image in found.images_N.tolist()])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from fdbpl.pipeline.config import WEIGHING, RunConfig, StudentConfig
 from fdbpl.pipeline.learners.catalog import learner_entry
+from fdbpl.slurm.imports import quick_imports
 
 if TYPE_CHECKING:
     from fdbpl.pipeline.learners.base import LearnerOptions
@@ -73,14 +74,16 @@ class StudentPlan:
 
     # Both catalogues import torch, and who asks only which students there are needs neither.
     def make_objective(self) -> "Objective":
-        from fdbpl.pipeline.objectives.catalog import make_objective
+        with quick_imports():
+            from fdbpl.pipeline.objectives.catalog import make_objective
 
         return make_objective(self.objective, self.config.objective_options.get(self.objective, {}))
 
     def learner_options(self) -> "LearnerOptions":
         from fdbpl.pipeline.learners.catalog import learner_options
 
-        return learner_options(self.learner, self.config.learner_options.get(self.learner, {}))
+        with quick_imports():  # the catalogue imports the learner's module
+            return learner_options(self.learner, self.config.learner_options.get(self.learner, {}))
 
     def choices(self) -> dict[str, object]:
         """Everything that the config chooses for this student, but where its weights lie and whom it starts from."""

@@ -39,7 +39,6 @@ def small_clip(
         mean=(0.5, 0.4, 0.3),
         std=(0.3, 0.2, 0.25),
         logit_scale=14.0,
-        weights_digest="",
     )
 
 

@@ -11,8 +11,10 @@ import torch
 from fdbpl.pipeline.clip.backbone import load_backbone
 from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.data import load as load_module
+from fdbpl.pipeline.evaluation.evaluate import evaluate
 from fdbpl.pipeline.evaluation.record import untested_students
-from fdbpl.pipeline.evaluation.student_tests import TrainedLearners, measure
+from fdbpl.pipeline.evaluation.student_tests import TrainedLearners, measure, write_student_tests
 from fdbpl.pipeline.evaluation.test_sets import TestSets
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.workflow import Workflow
@@ -75,6 +77,24 @@ def test_slow_tests_are_tasks_whose_results_are_kept(trained: RunConfig) -> None
     record = RunFolder(trained.folder).student(slow).record_file
     record.write_text(record.read_text().replace('"final_loss"', '"first_loss"'))
     assert untested_students(trained) == ([slow], 1)
+
+
+def test_the_data_set_is_read_once_for_all_models_and_students(
+    trained: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflow(trained).evaluate()
+    read: list[str] = []
+    reader_of = load_module.reader_of
+
+    def counted(layout: str) -> Any:
+        read.append(layout)
+        return reader_of(layout)
+
+    monkeypatch.setattr(load_module, "reader_of", counted)
+    assert len(evaluate(trained)["students"]) == 2 and read == ["split_json"]
+    slow = student_plans(trained)[1]
+    read.clear()
+    assert write_student_tests(trained, slow, lambda done, total: None) > 0 and read == ["split_json"]
 
 
 def test_accuracy_counts_the_own_images_among_the_own_names(trained: RunConfig) -> None:
