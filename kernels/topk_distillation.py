@@ -102,11 +102,17 @@ def topk_kl_divergence(
 
 def _teacher(value_BK: Tensor, other_B: Tensor, num_classes: int, temperature: float) -> tuple[Tensor, Tensor]:
     """Log-probabilities of the kept classes, and of each other one."""
-    value_BK, other_B = value_BK.float() / temperature, other_B.float() / temperature
+    value_BK, other_B1 = _over(value_BK.float(), temperature), _over(other_B.float(), temperature).unsqueeze(-1)
     num_others = num_classes - value_BK.shape[1]
-    all_others_B = other_B + (math.log(num_others) if num_others else -math.inf)
-    logsumexp_B = torch.logsumexp(torch.cat((value_BK, all_others_B.unsqueeze(-1)), dim=-1), dim=-1)
-    return value_BK - logsumexp_B.unsqueeze(-1), other_B - logsumexp_B
+    if num_others == 0:
+        return log_softmax(value_BK, dim=-1), torch.full_like(other_B, _LOWEST, dtype=torch.float32)
+    # The others together are one more class.
+    log_t_BK1 = log_softmax(torch.cat((value_BK, other_B1 + math.log(num_others)), dim=-1), dim=-1)
+    return log_t_BK1[:, :-1], log_t_BK1[:, -1] - math.log(num_others)
+
+
+def _over(logits: Tensor, temperature: float) -> Tensor:
+    return logits if temperature == 1.0 else logits / temperature
 
 
 def _by_autograd(
@@ -168,19 +174,18 @@ def _forward_by_torch(
     """Values [B], and their slopes [B, C] along the student's logits."""
     log_t_BK, log_other_B = _teacher(value_BK, other_B, student_BC.shape[1], temperature)
     t_BK, other_t_B1 = log_t_BK.exp(), log_other_B.exp().unsqueeze(-1)
-    more_BK = t_BK - other_t_B1
-    log_s_BC = log_softmax(student_BC.float() / temperature, dim=-1)
+    log_s_BC = log_softmax(_over(student_BC.float(), temperature), dim=-1)
     s_BC = log_s_BC.exp()
-    kept_BK = log_s_BC.gather(1, index_BK).sub_(log_t_BK)
-    gap_BC = log_s_BC.sub_(log_other_B.unsqueeze(-1)).scatter_(1, index_BK, kept_BK)
-    if direction != "reverse":
-        forward_B = -vecdot(more_BK, kept_BK) - other_t_B1.squeeze(-1) * gap_BC.sum(dim=-1)
+    gap_BK = log_s_BC.gather(1, index_BK).sub_(log_t_BK)
+    gap_BC = log_s_BC.sub_(log_other_B.unsqueeze(-1)).scatter_(1, index_BK, gap_BK)
+    less_BK = other_t_B1 - t_BK
+    # Along s - t, with all classes taken for others first.
+    apart_BC = (s_BC - other_t_B1).scatter_add_(1, index_BK, less_BK)
     if direction == "forward":
-        return forward_B, s_BC.sub_(other_t_B1).scatter_add_(1, index_BK, -more_BK).div_(temperature)
+        return vecdot(less_BK, gap_BK) - other_t_B1.squeeze(-1) * gap_BC.sum(dim=-1), _over(apart_BC, temperature)
     reverse_B = vecdot(s_BC, gap_BC)
     if direction == "reverse":
-        return reverse_B, gap_BC.sub_(reverse_B.unsqueeze(-1)).mul_(s_BC).div_(temperature)
-    # The sum of both slopes: s (gap - reverse) + s - t.
-    slope_BC = gap_BC.sub_((reverse_B - 1.0).unsqueeze(-1)).mul_(s_BC).sub_(other_t_B1)
-    slope_BC.scatter_add_(1, index_BK, -more_BK).mul_(0.5 / temperature)
-    return 0.5 * (reverse_B + forward_B), slope_BC
+        return reverse_B, _over(gap_BC.sub_(reverse_B.unsqueeze(-1)).mul_(s_BC), temperature)
+    agreement_B = 0.5 * vecdot(apart_BC, gap_BC)
+    slope_BC = apart_BC.addcmul_(s_BC, gap_BC.sub_(reverse_B.unsqueeze(-1)))
+    return agreement_B, slope_BC.mul_(0.5 / temperature)

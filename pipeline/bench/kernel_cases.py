@@ -7,6 +7,7 @@ Letters: B crops, C classes.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -36,13 +37,14 @@ class Size:
         return values_BC.to(self.device)
 
 
-def kdpl(size: Size) -> dict[str, Way]:
-    """KDPL's divergence, each crop weighted."""
+def kdpl(size: Size, *, weighted: bool = False) -> dict[str, Way]:
+    """KDPL's divergence of each crop."""
     student_BC, teacher_BC = size.logits(1).requires_grad_(), size.logits(2)
 
     def way(*, fused: bool) -> list[Tensor]:
-        terms = fdbpl_terms(student_BC, teacher_BC, fused=fused)
-        return _with_gradients(_weight(terms) * terms.agreement_B, [student_BC])
+        terms = fdbpl_terms(student_BC, teacher_BC, weighted=weighted, fused=fused)
+        loss_B = _weight(terms) * terms.agreement_B if weighted else terms.agreement_B
+        return _with_gradients(loss_B, [student_BC])
 
     return {EAGER: lambda: way(fused=False), "fused": lambda: way(fused=True)}
 
@@ -126,6 +128,7 @@ def features(size: Size) -> dict[str, Way]:
 
 CASES: dict[str, Callable[[Size], dict[str, Way]]] = {
     "kdpl": kdpl,
+    "kdpl weighted": partial(kdpl, weighted=True),
     "fdbpl": fdbpl,
     "difference ranking": ranking,
     "top-k kl": top_k,
