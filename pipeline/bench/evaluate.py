@@ -30,7 +30,7 @@ from fdbpl.pipeline.labels.class_lists import Names
 from fdbpl.pipeline.learners.base import Learner
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.students.checked import student_plans
-from fdbpl.pipeline.training.ingredients import build_learner
+from fdbpl.pipeline.training.gather import build_learner
 from fdbpl.pipeline.values import Views
 from fdbpl.pipeline.versions import installed
 
@@ -138,7 +138,7 @@ def _run(parameters: EvaluateParameters) -> SmallRun:
         batch_size=parameters.batch_size,
         size=parameters.size,
         device=parameters.device,
-        table={"objective": "cross_entropy", "supervision": "hard"},
+        tables=[{"objective": "cross_entropy", "supervision": "hard"}],
     )
 
 

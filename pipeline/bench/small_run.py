@@ -1,7 +1,7 @@
-"""A run on test images that a bench makes, with one student: real models with random weights, whose speed is theirs."""
+"""A run on test images that a bench makes: real models with random weights, whose speed is theirs."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,9 @@ class SmallRun:
         batch_size: of the student's steps, and of the encoders' forward passes.
         size: (width, height) of the images.
         device: auto, cpu or cuda.
-        table: what more its table of students says.
+        num_seeds: crops of each image.
+        precision: arithmetic of both models.
+        tables: what more each of its tables of students says.
     """
 
     student: str
@@ -40,7 +42,9 @@ class SmallRun:
     batch_size: int
     size: tuple[int, int]
     device: str
-    table: Mapping[str, Any] = field(default_factory=dict)
+    num_seeds: int = 1
+    precision: str = "fp32"
+    tables: Sequence[Mapping[str, Any]] = ({},)
 
     def config(self, folder: Path) -> RunConfig:
         """Its config; images and checkpoints are put into `folder` where they are not there. Raises ValueError."""
@@ -53,21 +57,21 @@ class SmallRun:
         values = {
             "folder": "run",
             "data": {"name": "bench", "folder": "data", "split": "split.json"},
-            "teacher": {"model": self.teacher, "pretrained": _weights(self.teacher, folder)},
-            "crops": {"seeds": 1},
-            "store": {"images_per_block": len(paths), "seeds_per_block": 1, "labels": ["embedding"]},
+            "teacher": _model(self.teacher, self.precision, folder),
+            "crops": {"seeds": self.num_seeds},
+            "store": {"images_per_block": len(paths), "seeds_per_block": self.num_seeds, "labels": ["embedding"]},
             "loading": {"device": self.device, "batch_size": self.batch_size},
             "student": [
                 {
-                    "model": self.student,
-                    "pretrained": _weights(self.student, folder),
+                    **_model(self.student, self.precision, folder),
                     "seeds": [1],
                     "shots": 0,
                     "classes": "all",
                     "epochs": 1,
                     "batch_size": self.batch_size,
-                    **self.table,
+                    **table,
                 }
+                for table in self.tables
             ],
             "evaluate": {"protocol": "few-shot"},
             "cluster": {"kind": "local"},
@@ -75,10 +79,14 @@ class SmallRun:
         return parse_config(values, base=folder, where="bench")
 
 
-def run_passes(config: RunConfig) -> None:
-    """The teacher's pass and the student's, into a sealed store."""
+def teacher_pass(config: RunConfig) -> None:
+    """The teacher's labels, into a new store, sealed."""
     prepare_store(config)
     run_pass(config)
+
+
+def feature_pass(config: RunConfig) -> None:
+    """The students' features, into the same store, sealed."""
     begin_features(config)
     for campaign in feature_campaigns(config):
         for block in open_store(config.store.path).missing_blocks(campaign):
@@ -86,5 +94,6 @@ def run_passes(config: RunConfig) -> None:
         seal(config.store.path, campaign)
 
 
-def _weights(model: str, folder: Path) -> str:
-    return str(random_checkpoint(model, folder / f"{model}.safetensors"))
+def _model(model: str, precision: str, folder: Path) -> dict[str, str]:
+    weights = random_checkpoint(model, folder / f"{model}.safetensors")
+    return {"model": model, "pretrained": str(weights), "precision": precision}

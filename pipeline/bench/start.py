@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 
 from fdbpl.pipeline.bench.machine import machine
-from fdbpl.pipeline.bench.small_run import SmallRun, run_passes
+from fdbpl.pipeline.bench.small_run import SmallRun, feature_pass, teacher_pass
 from fdbpl.pipeline.bench.start_child import PHASES
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.device import choose_device
@@ -68,7 +68,8 @@ def bench_start(parameters: StartParameters, folder: Path, ui: Ui) -> dict[str, 
     )
     config = run.config(folder)
     with ui.bar("teacher and feature pass", "passes") as on_progress:
-        run_passes(config)
+        teacher_pass(config)
+        feature_pass(config)
         on_progress(1, 1)
     helps, students = [], []
     with ui.bar("measure", "rounds") as on_progress:

@@ -47,7 +47,7 @@ def main(config_file: Path, student_id: str) -> dict[str, tuple[float, float]]:
     data = run_data(config)
     student_identity(config, plan, data)
     is_over("weights by content")
-    open_store_for(config, plan, data).close()
+    open_store_for(config, [plan], data).close()
     is_over("store")
 
     def stop(done: int, total: int) -> None:

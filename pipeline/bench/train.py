@@ -16,19 +16,13 @@ from typing import Any
 import torch
 
 from fdbpl.cache_layout.reader import open_reader
-from fdbpl.cache_layout.seal import seal
-from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.bench.machine import machine
 from fdbpl.pipeline.bench.operations import matrix_rate, operations
 from fdbpl.pipeline.bench.peak_memory import growth_bytes
-from fdbpl.pipeline.bench.teacher import run_pass
+from fdbpl.pipeline.bench.small_run import feature_pass, teacher_pass
 from fdbpl.pipeline.bench.train_ways import ONLINE, TEXTS, TOGETHER, TrainParameters, Way, make_ways, ways_config
 from fdbpl.pipeline.bench.turns import Rates, take_turns
-from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.device import choose_device
-from fdbpl.pipeline.labels.feature_names import feature_campaigns
-from fdbpl.pipeline.labels.features import begin_features, feature_block
-from fdbpl.pipeline.labels.teach import prepare_store
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.versions import installed
 
@@ -55,9 +49,9 @@ def bench_train(parameters: TrainParameters, folder: Path, ui: Ui) -> dict[str, 
     config = ways_config(parameters, folder)
     device = choose_device(parameters.device)
     with ui.bar("teacher and feature pass", "passes") as on_progress:
-        passes = {"teacher": _seconds(lambda: _teach(config))}
+        passes = {"teacher": _seconds(lambda: teacher_pass(config))}
         on_progress(1, 2)
-        passes["features"] = _seconds(lambda: _features(config))
+        passes["features"] = _seconds(lambda: feature_pass(config))
         on_progress(2, 2)
     rate = matrix_rate(device, _DTYPES[parameters.precision])
     results, whole = [], []
@@ -142,16 +136,3 @@ def _seconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
-
-
-def _teach(config: RunConfig) -> None:
-    prepare_store(config)
-    run_pass(config)
-
-
-def _features(config: RunConfig) -> None:
-    begin_features(config)
-    for campaign in feature_campaigns(config):
-        for block in open_store(config.store.path).missing_blocks(campaign):
-            feature_block(config, campaign, block.id, lambda done, total: None)
-        seal(config.store.path, campaign)

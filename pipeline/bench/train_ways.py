@@ -6,11 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from fdbpl.cache_layout.reader import Reader
-from fdbpl.pipeline.bench.class_words import class_words
-from fdbpl.pipeline.bench.decode import make_images
-from fdbpl.pipeline.clip.backbone import random_checkpoint
+from fdbpl.pipeline.bench.small_run import SmallRun
 from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.config_file import parse_config
 from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.learners.catalog import learner_entry
 from fdbpl.pipeline.students.checked import student_plans
@@ -18,7 +15,6 @@ from fdbpl.pipeline.students.plan import StudentPlan
 from fdbpl.pipeline.training.gather import gather_all
 from fdbpl.pipeline.training.train import Training
 from fdbpl.pipeline.training.trainee import Trainee
-from fdbpl.pipeline.whole_file import replace_json
 
 ONLINE, LABELS, FEATURES, TEXTS = "online", "cached labels", "cached features", "packed text tower"
 TOGETHER = "students together"
@@ -105,48 +101,33 @@ def make_ways(config: RunConfig, objective: str, reader: Reader) -> dict[str, Wa
 
 
 def ways_config(parameters: TrainParameters, folder: Path) -> RunConfig:
-    """A run on test images with one table for each way; a test list names the classes that no image is of."""
-    names = class_words(parameters.num_classes)
-    paths = make_images(folder / "data" / "images", parameters.size, parameters.batch_size * parameters.num_steps)
-    entries = [[path.name, number % len(names), names[number % len(names)]] for number, path in enumerate(paths)]
-    others = [[paths[0].name, label, name] for label, name in enumerate(names)]
-    replace_json(folder / "data" / "split.json", {"train": entries, "val": [], "test": others})
-    student = {
-        "model": parameters.student,
-        "pretrained": str(random_checkpoint(parameters.student, folder / "student.safetensors")),
-        "precision": parameters.precision,
-        "learner": parameters.learner,
-        "objective": list(parameters.objectives),
-        "shots": 0,
-        "classes": "all",
-        "epochs": 1_000_000,
-        "batch_size": parameters.batch_size,
-    }
+    """A run with one table of students for each way, that train on and on."""
     entry = learner_entry(parameters.learner)
     left_out = {name for name, has in ((FEATURES, "features" in entry.needs), (TOGETHER, entry.in_packs)) if not has}
     if parameters.num_students < 2:
         left_out.add(TOGETHER)
-    tables = [
-        student
-        | way
-        | {"name": name.replace(" ", "_")}
-        | {"seeds": list(range(1, 1 + parameters.num_students)) if name == TOGETHER else [1]}
-        for name, way in WAYS.items()
-        if name not in left_out
-    ]
-    values = {
-        "folder": "run",
-        "data": {"name": "bench", "folder": "data", "split": "split.json"},
-        "teacher": {
-            "model": parameters.teacher,
-            "pretrained": str(random_checkpoint(parameters.teacher, folder / "teacher.safetensors")),
-            "precision": parameters.precision,
-        },
-        "crops": {"seeds": parameters.num_seeds},
-        "store": {"images_per_block": len(paths), "seeds_per_block": parameters.num_seeds, "labels": ["embedding"]},
-        "loading": {"device": parameters.device, "batch_size": parameters.batch_size},
-        "student": tables,
-        "evaluate": {"protocol": "few-shot"},
-        "cluster": {"kind": "local"},
-    }
-    return parse_config(values, base=folder, where="bench train")
+    together = {"seeds": list(range(1, 1 + parameters.num_students))}
+    run = SmallRun(
+        student=parameters.student,
+        teacher=parameters.teacher,
+        num_classes=parameters.num_classes,
+        num_images=parameters.batch_size * parameters.num_steps,
+        batch_size=parameters.batch_size,
+        size=parameters.size,
+        device=parameters.device,
+        num_seeds=parameters.num_seeds,
+        precision=parameters.precision,
+        tables=[
+            {
+                "name": name.replace(" ", "_"),
+                "learner": parameters.learner,
+                "objective": list(parameters.objectives),
+                "epochs": 1_000_000,
+                **way,
+                **(together if name == TOGETHER else {}),
+            }
+            for name, way in WAYS.items()
+            if name not in left_out
+        ],
+    )
+    return run.config(folder)
