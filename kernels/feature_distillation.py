@@ -2,9 +2,10 @@
 
 Student and teacher are features times texts. Both products are made a chunk of classes at a time, in forward, which
 sums up relative to the largest logit so far (online softmax, arXiv 1805.02867), and again in backward. Memory beside
-inputs and gradients: four arrays of [B, classes_at_once] in float32 at most, and eight numbers a crop, where plain
-products and `kl_divergence` hold eight of [B, C] or so. Price: the products are made twice. They are what takes the
-time, and cuBLAS's or the CPU library's, so that there is no kernel of our own here.
+inputs and gradients: four arrays of [B, classes_at_once] in float32 at most (and a chunk of texts in float32 where they
+are not), where plain products and `kl_divergence` hold eight of [B, C] or so; three numbers a crop are kept. Price: the
+products are made twice. They are what takes the time, and cuBLAS's or the CPU library's, so that there is no kernel of
+our own here. Classes that fit in one chunk are left to the plain functions.
 Letters: B crops, C classes, D the student's width, E the teacher's.
 """
 

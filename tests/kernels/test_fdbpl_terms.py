@@ -250,11 +250,15 @@ def test_what_does_not_fit_together_is_refused(fused: bool) -> None:
         fdbpl_terms(torch.zeros(2, 1), torch.zeros(2, 1), fused=fused)
 
 
+# Triton takes a number that is 1 as a constant.
+@pytest.mark.parametrize(
+    "variant", [{}, {"DUAL": False, "TEMPERED": False, "BLOCK": 16, "num_rows": 1, "teacher_rows": 1}]
+)
 @pytest.mark.parametrize("name", ["forward_kernel", "backward_kernel"])
-def test_the_kernels_compile_for_a_gpu(name: str, compile_kernel: Any) -> None:
+def test_the_kernels_compile_for_a_gpu(name: str, variant: dict[str, Any], compile_kernel: Any) -> None:
     constants = {"WEIGHTED": True, "TEMPERED": True, "DIRECTION": 0, "DUAL": True, "BLOCK": 1024, **kernels._CONSTANTS}
     types = {**NUMBERS, **dict.fromkeys(("student", "negative", "grad", "negative_grad"), "*bf16")}
-    assert ".visible .entry" in compile_kernel(fdbpl_terms_kernels, name, constants, types)
+    assert ".visible .entry" in compile_kernel(fdbpl_terms_kernels, name, constants | variant, types)
 
 
 @pytest.mark.gpu

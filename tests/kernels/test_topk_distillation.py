@@ -135,9 +135,10 @@ def test_what_does_not_fit_together_is_refused() -> None:
         topk_informative_weight(value[:, :1], other, 1)
 
 
+@pytest.mark.parametrize("variant", [{"KEPT": 16}, {"KEPT": 1, "num_kept": 1}])
 @pytest.mark.parametrize("name", ["_forward", "_backward"])
-def test_the_kernels_compile_for_a_gpu(name: str, compile_kernel: Any) -> None:
-    constants = {"DIRECTION": 0, "KEPT": 16, "BLOCK": 1024, **kernels._CONSTANTS}
+def test_the_kernels_compile_for_a_gpu(name: str, variant: dict[str, Any], compile_kernel: Any) -> None:
+    constants = {"DIRECTION": 0, "BLOCK": 1024, **kernels._CONSTANTS, **variant}
     types = {"num_classes": "i32", "num_kept": "i32", "inverse_temperature": "fp32", "index": "*i64"}
     assert ".visible .entry" in compile_kernel(kernels, name, constants, {**types, "student": "*bf16", "grad": "*bf16"})
 

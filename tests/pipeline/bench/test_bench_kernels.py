@@ -1,6 +1,7 @@
 """The bench of kernels, in small: every way of every kernel is there; one that gives something else is refused."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,17 @@ def test_the_double_loop_is_the_definition() -> None:
 def test_what_cannot_be_measured_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         KernelParameters(**options)
+
+
+def test_kernels_md_names_every_kernel_and_a_command_that_runs(call: Any) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "kernels.md").read_text()
+    head = text.partition("\n## Measured")[0]
+    named = [name for row in re.findall(r"^\| (`.*?) \|", head, re.MULTILINE) for name in re.findall(r"`(.*?)`", row)]
+    assert named == list(CASES)
+    (command,) = re.findall(r"^\$ fdbpl (.*)$", text, re.MULTILINE)
+    quick = ("--kernels", "kdpl", "--seconds", "0", "--rounds", "1", "--device", "cpu", "--json")
+    answer = call(*command.split(), *quick)
+    assert answer.returncode == 0 and len(json.loads(answer.stdout)["results"]) == 2 * 2 * 4
 
 
 @pytest.mark.gpu
