@@ -14,7 +14,7 @@ from fdbpl.pipeline.datasets.catalog import LAYOUTS
 from fdbpl.pipeline.datasets.subset_file import check_pattern
 
 Precision = Literal["fp32", "fp16", "bf16"]
-TextTower = Literal["packed", "plain"]
+TextTower = Literal["packed", "compiled", "plain"]
 Encoding = Literal["embedding", "logits", "topk"]
 Supervision = Literal["hard", "online", "cached"]
 # The steps of a run; all stages of students are `train`. `check` are the small jobs that look after each step.
@@ -178,7 +178,8 @@ class StudentConfig(ModelConfig):
         "stored", description="image features from the store, or from pixels in every step"
     )
     text_tower: TextTower = Field(
-        "packed", description="text prompts without waste, or, to compare with, plain: every position of every prompt"
+        "packed",
+        description="text prompts without waste: packed, or compiled by torch; plain, to compare with: every position",
     )
     epochs: Positive = Field(50, description="passes over the training images")
     batch_size: Positive = Field(32, description="views a step")

@@ -18,11 +18,13 @@ from fdbpl.cache_layout.seal import seal
 from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.bench import agreement
 from fdbpl.pipeline.bench.agreement import AgreementParameters, bench_agreement
+from fdbpl.pipeline.bench.gpu_training import training_figures
 from fdbpl.pipeline.bench.kernel_cases import CASES, Size
 from fdbpl.pipeline.bench.kernels import SAME, largest_differences, measure
 from fdbpl.pipeline.bench.machine import machine
 from fdbpl.pipeline.bench.syncs import find_syncs
 from fdbpl.pipeline.bench.teacher import PASS, TeacherParameters, bench_config, bench_teacher, run_pass
+from fdbpl.pipeline.bench.train_ways import TrainParameters
 from fdbpl.pipeline.bench.varied_images import make_varied_images
 from fdbpl.pipeline.clip.backbone import forget_backbones, load_backbone, random_checkpoint
 from fdbpl.pipeline.config import ModelConfig, Precision
@@ -62,6 +64,7 @@ class GpuParameters:
     num_images: int = 500
     model: str = "ViT-B-32"
     student: str = "ViT-B-32"
+    training_teacher: str = "ViT-L-14"
     teachers: tuple[tuple[str, str, bool], ...] = (
         ("ViT-B-32", "fp32", False),
         ("ViT-B-32", "bf16", False),
@@ -72,6 +75,7 @@ class GpuParameters:
     seeds: int = 16
     batch_size: int = 256
     decoders: tuple[str, ...] = ("dali", "torchvision")
+    training: tuple[tuple[int, str], ...] = ((50, "fp32"), (100, "bf16"), (1000, "bf16"))
     kernel_sizes: tuple[tuple[int, int], ...] = ((32, 100), (128, 500), (64, 20930))
 
 
@@ -87,7 +91,7 @@ def bench_gpu(parameters: GpuParameters, folder: Path, ui: Ui) -> dict[str, Any]
     """
     choose_device(parameters.device)
     results: list[Check] = []
-    for checks in (_agreement, _replay, _rows, _kernels, _training_waits, _passes):
+    for checks in (_agreement, _replay, _rows, _kernels, _training_waits, _training, _passes):
         for one in checks(parameters, folder, ui):
             results.append(one)
             ui.say(f"{'passed' if one['passed'] else 'FAILED'}  {one['check']}: {one['found']}")
@@ -212,6 +216,22 @@ def _training_waits(parameters: GpuParameters, folder: Path, ui: Ui) -> Iterator
     encode(pixels)()
     waits = find_syncs(lambda: encode(pixels), parameters.device)
     yield _check("teacher pass: waits in beginning a batch", _places(waits), "none", not waits)
+
+
+def _training(parameters: GpuParameters, folder: Path, ui: Ui) -> Iterator[Check]:
+    for num_classes, precision in parameters.training:
+        forget_backbones()
+        figures = TrainParameters(
+            student=parameters.student,
+            teacher=parameters.training_teacher,
+            num_classes=num_classes,
+            num_steps=8,
+            precision=precision,
+            compile=True,
+            device=parameters.device,
+        )
+        for one in training_figures(figures, folder / f"train-{num_classes}", ui):
+            yield _check(one.name, one.found, None if one.least is None else f"at least {one.least}", one.passed)
 
 
 def _places(waits: list[str]) -> str:

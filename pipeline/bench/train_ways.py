@@ -17,13 +17,14 @@ from fdbpl.pipeline.training.train import Training
 from fdbpl.pipeline.training.trainee import Trainee
 
 ONLINE, LABELS, FEATURES, TEXTS = "online", "cached labels", "cached features", "packed text tower"
-TOGETHER = "students together"
+COMPILED, TOGETHER = "compiled text tower", "students together"
 # Each way has what the one before it has, and one thing more.
 WAYS: dict[str, dict[str, Any]] = {
     ONLINE: {"supervision": "online", "features": "live", "text_tower": "plain"},
     LABELS: {"supervision": "cached", "features": "live", "text_tower": "plain"},
     FEATURES: {"supervision": "cached", "features": "stored", "text_tower": "plain"},
     TEXTS: {"supervision": "cached", "features": "stored", "text_tower": "packed"},
+    COMPILED: {"supervision": "cached", "features": "stored", "text_tower": "compiled"},
     TOGETHER: {"supervision": "cached", "features": "stored", "text_tower": "packed"},
 }
 
@@ -39,6 +40,7 @@ class TrainParameters:
         num_steps: of an epoch.
         num_seeds: crops of each image.
         num_students: that train together in the last way; 1 leaves it out.
+        compile: whether a way with the text tower by torch.compile is measured, which takes a minute before.
         size: (width, height) of the images.
         device: auto, cpu or cuda.
         precision: arithmetic of both models.
@@ -55,6 +57,7 @@ class TrainParameters:
     num_steps: int = 1
     num_seeds: int = 2
     num_students: int = 16
+    compile: bool = False
     size: tuple[int, int] = (500, 375)
     device: str = "auto"
     precision: str = "fp32"
@@ -103,9 +106,11 @@ def make_ways(config: RunConfig, objective: str, reader: Reader) -> dict[str, Wa
 def ways_config(parameters: TrainParameters, folder: Path) -> RunConfig:
     """A run with one table of students for each way, that train on and on."""
     entry = learner_entry(parameters.learner)
-    left_out = {name for name, has in ((FEATURES, "features" in entry.needs), (TOGETHER, entry.in_packs)) if not has}
-    if parameters.num_students < 2:
-        left_out.add(TOGETHER)
+    has = {
+        FEATURES: "features" in entry.needs,
+        COMPILED: parameters.compile,
+        TOGETHER: entry.in_packs and parameters.num_students > 1,
+    }
     together = {"seeds": list(range(1, 1 + parameters.num_students))}
     run = SmallRun(
         student=parameters.student,
@@ -127,7 +132,7 @@ def ways_config(parameters: TrainParameters, folder: Path) -> RunConfig:
                 **(together if name == TOGETHER else {}),
             }
             for name, way in WAYS.items()
-            if name not in left_out
+            if has.get(name, True)
         ],
     )
     return run.config(folder)

@@ -4,6 +4,9 @@ Letters: N contexts, C classes, P shared positions, S packed positions, M contex
 D embedding.
 """
 
+from collections.abc import Callable
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -38,14 +41,21 @@ def encode_stacked(tokens: PromptTokens, context_NMW: Tensor) -> Tensor:
     return features.view(len(context_NMW), -1, features.shape[-1])
 
 
+@lru_cache(maxsize=1)
+def compiled_tower(device_type: str) -> Callable[..., Tensor]:
+    """The packed tower by torch.compile, for one shape at a time; on a GPU as CUDA graphs, for a step of few classes
+    is so many small kernels that starting them takes longer than what they do."""
+    return torch.compile(run_packed, dynamic=False, mode="reduce-overhead" if device_type == "cuda" else None)
+
+
 def _can_be_packed(tokens: PromptTokens) -> bool:
-    return tokens.text_tower == "packed" and is_plain(tokens.module.transformer)
+    return tokens.text_tower != "plain" and is_plain(tokens.module.transformer)
 
 
 def _padded(tokens: PromptTokens, context: Tensor) -> Tensor:
     """Embeddings of whole prompts, up to the longest one's end; in the plain tower at all positions that there are."""
     embedded_CTW = tokens.around(context)
-    if tokens.text_tower == "packed":
+    if tokens.text_tower != "plain":
         return embedded_CTW
     longest = tokens.module.positional_embedding.shape[0]
     return pad(embedded_CTW, (0, 0, 0, longest - embedded_CTW.shape[1]))
@@ -54,7 +64,8 @@ def _padded(tokens: PromptTokens, context: Tensor) -> Tensor:
 def _packed(tokens: PromptTokens, shared_NPW: Tensor, rest_SW: Tensor, deep_LMW: Tensor | None) -> Tensor:
     module, packing = tokens.module, tokens.packing
     positions = module.positional_embedding
-    ends_NCW = run_packed(
+    run = compiled_tower(shared_NPW.device.type) if tokens.text_tower == "compiled" else run_packed
+    ends_NCW = run(
         module.transformer,
         shared_NPW + positions[: packing.shared],
         (rest_SW + positions[packing.position_S])[None],

@@ -46,7 +46,7 @@ def trains_in_packs(plan: StudentPlan) -> bool:
     """Whether others can train with it: where no image is read, and a step computes text prompts alone."""
     return (
         learner_entry(plan.learner).in_packs
-        and plan.config.text_tower == "packed"
+        and plan.config.text_tower != "plain"
         and plan.supervision != "online"
         and not plan.needs_pixels
         and not plan.config.vocabulary

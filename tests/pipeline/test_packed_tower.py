@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from fdbpl.pipeline.clip.backbone import Backbone
 from fdbpl.pipeline.clip.packed_tower import is_plain
 from fdbpl.pipeline.clip.packing import group_lengths, pack
-from fdbpl.pipeline.clip.prompt_features import encode_prompts, encode_stacked
+from fdbpl.pipeline.clip.prompt_features import compiled_tower, encode_prompts, encode_stacked
 from fdbpl.pipeline.clip.prompts import ClassPosition, PromptTokens, context_embedding, prompt_tokens
 from fdbpl.pipeline.clip.text_tower import encode_embeddings
 
@@ -108,6 +109,27 @@ def test_the_plain_tower_computes_every_position_and_gives_the_same() -> None:
     assert_alike(encode_stacked(packed, contexts), encode_stacked(tokens, contexts), contexts)
     whole = backbone.module.positional_embedding.shape[0]
     assert [length == whole for length in lengths] == [False, True, False, True]
+
+
+# torch's own tracing warns of its parts.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_the_compiled_tower_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With torch's own tracing, and without a C++ compiler, which not every machine has."""
+    compile_, traced = torch.compile, []
+
+    def tracing(function: Any, **options: Any) -> Any:
+        traced.append(function.__name__)
+        return compile_(function, backend="aot_eager", dynamic=options["dynamic"])
+
+    monkeypatch.setattr(torch, "compile", tracing)
+    compiled_tower.cache_clear()
+    backbone = small_clip()
+    tokens, packed = (prompt_tokens(replace(backbone, text_tower=how), NAMES, 3) for how in ("compiled", "packed"))
+    contexts, context, deep = random_context(2, 3), random_context(3), random_context(LAYERS - 1, 3, seed=1)
+    assert_alike(encode_stacked(tokens, contexts), encode_stacked(packed, contexts), contexts)
+    assert_alike(encode_prompts(tokens, context, deep), encode_prompts(packed, context, deep), context, deep)
+    assert traced == ["run_packed"]
+    compiled_tower.cache_clear()
 
 
 def test_plain_words_give_open_clips_own_features() -> None:

@@ -87,6 +87,7 @@ def test_the_checks_of_a_gpu_run_on_a_cpu_too(folder: Path) -> None:
         seeds=2,
         batch_size=8,
         kernel_sizes=((3, 7),),
+        training=(),
     )
     results = bench_gpu(parameters, folder, Ui(quiet=True))["results"]
     assert all(set(row) == {"check", "found", "bound", "passed"} for row in results)

@@ -8,8 +8,9 @@ import pytest
 from vit_files import vit_files
 
 from fdbpl.pipeline.bench.class_words import class_words
+from fdbpl.pipeline.bench.gpu_training import Figure, training_figures
 from fdbpl.pipeline.bench.train import bench_train
-from fdbpl.pipeline.bench.train_ways import LABELS, ONLINE, TEXTS, WAYS, TrainParameters
+from fdbpl.pipeline.bench.train_ways import COMPILED, LABELS, ONLINE, TEXTS, WAYS, TrainParameters
 from fdbpl.pipeline.clip.tiny import register_tiny_models
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.training import gather
@@ -33,7 +34,7 @@ def test_every_way_is_measured_for_each_loss(tmp_path: Path, call: Any) -> None:
     assert answer.returncode == 0, answer.stderr
     found = json.loads(answer.stdout)
     assert [(row["objective"], row["name"]) for row in found["results"]] == [
-        (objective, name) for objective in ("kdpl", "fdbpl") for name in WAYS
+        (objective, name) for objective in ("kdpl", "fdbpl") for name in WAYS if name != COMPILED
     ]
     keys = {"name", "steps_per_s", "views_per_s", "ratio_to_online", "peak_memory_bytes", "share_of_bound"}
     for row in found["results"]:
@@ -42,6 +43,17 @@ def test_every_way_is_measured_for_each_loss(tmp_path: Path, call: Any) -> None:
     assert [row["students"] for row in found["whole"]] == [1, 10, 100] * 2
     assert set(found["passes"]) == {"teacher", "features"} and min(found["passes"].values()) > 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"results.json", "results.csv", "rates.svg"}
+
+
+def test_a_gpus_figures_are_of_every_way_and_students_together_must_gain(tmp_path: Path) -> None:
+    parameters = TrainParameters(**SMALL, objectives=("kdpl",), num_students=3, seconds=0.0, num_rounds=1)
+    figures = list(training_figures(parameters, tmp_path, Ui(quiet=True)))
+    ways = len(WAYS) - 1
+    assert len(figures) == 4 * ways + 1 and all(one.passed for one in figures[:-1])
+    last = figures[-1]
+    assert (last.name, last.least) == ("kdpl, 8 classes: students together against one by one", 4.0)
+    assert last.passed == (last.found >= 4.0)
+    assert Figure(name="", found=4.0, least=4.0).passed and not Figure(name="", found=3.99, least=4.0).passed
 
 
 def test_a_learner_of_images_has_no_stored_features(tmp_path: Path) -> None:
