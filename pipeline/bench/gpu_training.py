@@ -1,4 +1,4 @@
-"""How fast students learn on a GPU in each way of `fdbpl bench train`: told, but for what training together must gain."""
+"""How fast students learn on a GPU in each way of `fdbpl bench train`: told, but for what students together gain."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
