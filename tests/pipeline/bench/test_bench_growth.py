@@ -20,9 +20,7 @@ def test_every_point_is_measured_and_drawn(tmp_path: Path, call: Any) -> None:
     assert answer.returncode == 0, answer.stderr
     found = json.loads(answer.stdout)
     rows = {(row["axis"], row["value"]): row for row in found["results"]}
-    assert list(rows) == [
-        (axis, value) for axis, values in zip(AXES, ((8, 32), (4, 8), (1, 3)), strict=True) for value in values
-    ]
+    assert list(rows) == [(axis, value) for axis in AXES for value in POINTS[axis]]
     operations = {point: row["operations_per_step"] for point, row in rows.items()}
     assert operations["classes", 32] > 2.5 * operations["classes", 8], "nearly in a line with the classes"
     assert operations["views", 8] < 1.1 * operations["views", 4], "prompts do not depend on views"
