@@ -13,31 +13,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from fdbpl.cache_layout.reader import open_reader
-from fdbpl.cache_layout.seal import seal
-from fdbpl.cache_layout.store import open_store
 from fdbpl.pipeline.bench import agreement
 from fdbpl.pipeline.bench.agreement import AgreementParameters, bench_agreement
 from fdbpl.pipeline.bench.gpu_training import training_figures
+from fdbpl.pipeline.bench.gpu_waits import teacher_waits, training_waits
 from fdbpl.pipeline.bench.kernel_cases import CASES, Size
 from fdbpl.pipeline.bench.kernels import SAME, largest_differences, measure
 from fdbpl.pipeline.bench.machine import machine
-from fdbpl.pipeline.bench.syncs import find_syncs
-from fdbpl.pipeline.bench.teacher import PASS, TeacherParameters, bench_config, bench_teacher, run_pass
+from fdbpl.pipeline.bench.teacher import PASS, TeacherParameters, bench_teacher
 from fdbpl.pipeline.bench.train_ways import TrainParameters
 from fdbpl.pipeline.bench.varied_images import make_varied_images
 from fdbpl.pipeline.clip.backbone import forget_backbones, load_backbone, random_checkpoint
 from fdbpl.pipeline.config import ModelConfig, Precision
-from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.device import choose_device
-from fdbpl.pipeline.labels.features import begin_features, feature_block
-from fdbpl.pipeline.labels.teach import TeacherLabels, prepare_store
 from fdbpl.pipeline.loading.decoder import LARGEST_DIFFERENCE, MEAN_DIFFERENCE, make_decoder
 from fdbpl.pipeline.progress import Ui
-from fdbpl.pipeline.students.checked import student_plans
-from fdbpl.pipeline.training.gather import gather
-from fdbpl.pipeline.training.optim import make_optimizer
-from fdbpl.pipeline.training.steps import step
 from fdbpl.pipeline.versions import installed
 
 MIN_SHARE = 0.9
@@ -91,7 +81,7 @@ def bench_gpu(parameters: GpuParameters, folder: Path, ui: Ui) -> dict[str, Any]
     """
     choose_device(parameters.device)
     results: list[Check] = []
-    for checks in (_agreement, _replay, _rows, _kernels, _training_waits, _training, _passes):
+    for checks in (_agreement, _replay, _rows, _kernels, _waits, _training, _passes):
         for one in checks(parameters, folder, ui):
             results.append(one)
             ui.say(f"{'passed' if one['passed'] else 'FAILED'}  {one['check']}: {one['found']}")
@@ -173,48 +163,10 @@ def _kernels(parameters: GpuParameters, folder: Path, ui: Ui) -> Iterator[Check]
                 yield _check(f"{name}: times as fast as plain torch", row["ratio_to_reference"])
 
 
-def _training_waits(parameters: GpuParameters, folder: Path, ui: Ui) -> Iterator[Check]:
-    """Students on stored labels and features, and the teacher's own loop."""
-    weights = str(random_checkpoint(parameters.student, folder / "waits" / "student.safetensors"))
-    student = {
-        "model": parameters.student,
-        "pretrained": weights,
-        "objective": ["kdpl", "fdbpl"],
-        "classes": "all",
-        "shots": 0,
-        "seeds": 1,
-    }
-    small = TeacherParameters(
-        model=parameters.student, num_images=64, num_seeds=2, batch_size=32, device=parameters.device
-    )
-    config = bench_config(small, folder / "waits", student=[student])
-    prepare_store(config)
-    run_pass(config)
-    for campaign in begin_features(config):
-        for block in open_store(config.store.path).missing_blocks(campaign):
-            feature_block(config, campaign, block.id, lambda done, total: None)
-        seal(config.store.path, campaign)
-    data = load_data(config.data)
-    with open_reader(config.store.path) as reader:
-        for plan in student_plans(config):
-            ingredients = gather(config, plan, data, reader)
-            optimizer = make_optimizer(plan.config.optim, ingredients.learner.prompts().values())
-            batch = np.arange(32), np.zeros(32, dtype=np.int64), ingredients.training.labels_M[:32]
-
-            def one_step() -> None:
-                step(ingredients, optimizer, ingredients.views(*batch))  # noqa: B023 - called at once
-
-            for _ in range(3):
-                one_step()
-            waits = find_syncs(one_step, parameters.device)
-            objective = plan.objective
-            yield _check(f"{objective}: waits in a training step", _places(waits), "none", not waits)
-    teacher = load_backbone(config.teacher, parameters.device)
-    encode = TeacherLabels(teacher, np.zeros((4, teacher.embedding_width), np.float32), ("embedding", "logits"), 0)
-    shape = (32, 3, teacher.image_size, teacher.image_size)
-    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=parameters.device)
-    encode(pixels)()
-    waits = find_syncs(lambda: encode(pixels), parameters.device)
+def _waits(parameters: GpuParameters, folder: Path, ui: Ui) -> Iterator[Check]:
+    for name, waits in training_waits(parameters.student, parameters.device, folder / "waits"):
+        yield _check(name, _places(waits), "none", not waits)
+    waits = teacher_waits(parameters.student, parameters.device, folder / "waits" / "teacher")
     yield _check("teacher pass: waits in beginning a batch", _places(waits), "none", not waits)
 
 

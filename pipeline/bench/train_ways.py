@@ -81,6 +81,10 @@ class Way:
         self._training.epoch()
         return self.steps_per_epoch
 
+    def steps(self) -> None:
+        """The steps of an epoch, without a look at what they gave."""
+        self._training.steps()
+
     @property
     def steps_per_epoch(self) -> int:
         return len(self._trainees) * self._training.steps_per_epoch

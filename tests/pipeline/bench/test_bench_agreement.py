@@ -95,7 +95,7 @@ def test_the_checks_of_a_gpu_run_on_a_cpu_too(folder: Path) -> None:
     for name in ("dali", "torchvision"):
         assert found[f"{name}: values that a crop has otherwise in another batch"]["found"] == 0
     waits = {name: row["found"] for name, row in found.items() if "waits" in name}
-    assert waits == dict.fromkeys(waits, "none") and len(waits) == 3
+    assert waits == dict.fromkeys(waits, "none") and len(waits) == 5
     assert sum("share of the forward pass" in name for name in found) == 1
     for kernel in CASES:
         assert found[f"{kernel}, 3 crops, 7 classes: difference"]["passed"]
