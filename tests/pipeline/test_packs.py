@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import torch
@@ -9,8 +10,10 @@ import torch
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.pipeline.config import ClusterConfig, RunConfig
 from fdbpl.pipeline.data.load import load_data
+from fdbpl.pipeline.progress import Ui
+from fdbpl.pipeline.run.workflow import Workflow
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.students.checked import pack_by_id, student_plans
+from fdbpl.pipeline.students.checked import pack_by_id, plan_by_id, student_plans
 from fdbpl.pipeline.students.packs import pack_id, packs
 from fdbpl.pipeline.students.plan import StudentPlan
 from fdbpl.pipeline.training import train as train_module
@@ -138,6 +141,63 @@ def test_a_loss_that_is_not_finite_harms_no_other_student(
     alone = config.model_copy(update={"folder": tmp_path / "alone"})
     record, expected = run_student(config, good), run_student(alone, good)
     assert record["final_loss"] == pytest.approx(expected["final_loss"], rel=1e-5)
+
+
+def test_prompts_that_the_last_step_has_broken_are_no_result(
+    config_of: MakeConfig, student_table: Callable[..., dict[str, Any]]
+) -> None:
+    """One step, whose loss is finite: it is the step itself that goes too far."""
+    wild = {"optimizer": "sgd", "learning_rate": 1e300, "warmup_epochs": 0}
+    once = {"epochs": 1, "batch_size": 32}
+    config = config_of(student_table(name="wild", optim=wild, **once), student_table(name="good", **once))
+    bad, good = student_plans(config)
+    told = f"student {bad.id}: found values that are not finite in positive, .* lower optim.learning_rate"
+    with pytest.raises(FloatingPointError, match=told):
+        run_students(config, [bad, good])
+    folder = RunFolder(config.folder)
+    assert not folder.student(bad.id).record_file.exists() and not folder.student(bad.id).prompts_file.exists()
+    assert folder.student(good.id).record_file.exists()
+
+
+def test_a_student_that_cannot_begin_keeps_no_other_from_it(
+    config_of: MakeConfig, student_table: Callable[..., dict[str, Any]]
+) -> None:
+    """Of a second stage, where the source of one has failed."""
+    tables = student_table(name="first", seeds=[1, 2]), student_table(name="second", starts_from="first", seeds=[1, 2])
+    config = config_of(*tables)
+    lacking, other = (plan_by_id(config, f"second-coop-kdpl-cached-seed{seed}") for seed in (1, 2))
+    assert other.source is not None
+    run_student(config, other.source)
+    with pytest.raises(ValueError, match=f"^student {lacking.id} starts from .* found that one not finished"):
+        run_students(config, [lacking, other])
+    folder = RunFolder(config.folder)
+    assert not folder.student(lacking.id).record_file.exists()
+    assert folder.student(other.id).record_file.exists()
+
+
+def test_the_pool_trains_a_pack_and_then_only_what_is_missing_of_it(
+    config_of: MakeConfig, student_table: Callable[..., dict[str, Any]]
+) -> None:
+    cluster = {"kind": "local", "max_workers": 2, "students_per_task": 16}
+    config = config_of(student_table(seeds=[1, 2, 3]), cluster=cluster)
+    folder, ids = RunFolder(config.folder), [plan.id for plan in student_plans(config)]
+
+    def train() -> list[str]:
+        with Workflow(config, Ui(quiet=True), command="fdbpl train") as flow:
+            trained: list[str] = flow.train()["trained"]
+        return trained
+
+    assert train() == ids
+    records = (config.folder / "records" / "train-1").glob("coop*.json")
+    assert [unquote(path.stem) for path in records] == [f"{ids[0]}+2"]
+    assert train() == []
+    before = {student: folder.student(student).record_file.stat().st_mtime_ns for student in ids}
+    prompts = folder.student(ids[1]).prompts_file.read_bytes()
+    folder.student(ids[1]).record_file.unlink()
+    assert train() == [ids[1]]
+    after = {student: folder.student(student).record_file.stat().st_mtime_ns for student in ids}
+    assert [student for student in ids if after[student] != before[student]] == [ids[1]]
+    assert len(folder.student(ids[1]).prompts_file.read_bytes()) == len(prompts)
 
 
 def test_stopped_students_go_on_whatever_each_has_done(
