@@ -1,13 +1,17 @@
 """Students that train as one program: who may, and that each ends as it would alone."""
 
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
 import torch
+from encoded_store import store_of
 
 from fdbpl.cache_layout.reader import open_reader
+from fdbpl.pipeline.bench.small_run import feature_pass
 from fdbpl.pipeline.config import ClusterConfig, RunConfig
 from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.progress import Ui
@@ -21,6 +25,7 @@ from fdbpl.pipeline.training.checkpoint import read_prompts
 from fdbpl.pipeline.training.gather import gather_all
 from fdbpl.pipeline.training.student_run import run_student, run_students
 from fdbpl.pipeline.training.trainee import Trainee
+from fdbpl.pipeline.training.view_stream import ViewStream
 
 MakeConfig = Callable[..., RunConfig]
 # Of values about 1, by students that sum in another order: float32 keeps 1.2e-7 of each.
@@ -83,6 +88,27 @@ def test_each_student_ends_as_it_would_alone(
 ) -> None:
     config = config_of(*(student_table(epochs=4, **table) for table in tables))
     assert len(packs(student_plans(config), ClusterConfig(students_per_task=16), 32)) == 1
+    compare(config, config.model_copy(update={"folder": tmp_path / "alone"}))
+
+
+def test_topk_labels_of_all_classes_are_the_same_alone_and_together(
+    taught: RunConfig, make_config: MakeConfig, student_table: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    """Alone the loss is computed from the kept classes, together from all."""
+    weighed = {"kdpl": {"weights": "informative"}}
+    tables = [
+        student_table(name="a", classes="all", epochs=4, seeds=[1, 2]),
+        student_table(name="b", classes="all", epochs=4, objective_options=weighed),
+    ]
+    stored = store_of(taught, tmp_path, ("topk",), 8)
+    config = make_config(student=tables).model_copy(update={"store": stored.store})
+    feature_pass(config)
+    plans, data = student_plans(config), load_data(config.data)
+    assert len(packs(plans, ClusterConfig(students_per_task=16), 32)) == 1
+    with open_reader(config.store.path) as reader:
+        (one, *_) = gather_all(config, plans, data, reader)
+        with closing(ViewStream([one], batch_size=16, epochs=range(1))) as stream:
+            assert one.supervision.targets(next(stream.epoch())).kept is not None
     compare(config, config.model_copy(update={"folder": tmp_path / "alone"}))
 
 
