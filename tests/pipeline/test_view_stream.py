@@ -14,7 +14,7 @@ from fdbpl.pipeline.students.checked import student_plans
 from fdbpl.pipeline.training import view_stream
 from fdbpl.pipeline.training.gather import gather_all
 from fdbpl.pipeline.training.ingredients import Ingredients
-from fdbpl.pipeline.training.sampling import epoch_order
+from fdbpl.pipeline.training.sampling import EpochViews, Sampler, epoch_order
 from fdbpl.pipeline.training.view_stream import ViewStream
 from fdbpl.pipeline.values import Views
 
@@ -97,6 +97,20 @@ def test_whatever_a_chunk_holds_the_views_are_the_same(
         assert one.features_BD is not None and other.features_BD is not None
         assert torch.equal(one.features_BD, other.features_BD)
         assert torch.equal(one.label_rows[0], other.label_rows[0])
+
+
+def test_an_epoch_of_weighed_views_is_drawn_once(gathered: GatherAll, monkeypatch: pytest.MonkeyPatch) -> None:
+    students = gathered(seeds=[1, 2], views="informative")
+    drawn: list[tuple[int, int]] = []
+    method = Sampler.epoch
+
+    def counted(self: Sampler, number: int) -> EpochViews:
+        drawn.append((number, self.seed))
+        return method(self, number)
+
+    monkeypatch.setattr(Sampler, "epoch", counted)
+    seen(students)
+    assert drawn == [(epoch, seed) for epoch in EPOCHS for seed in (1, 2)]
 
 
 def test_students_that_train_together_each_see_their_own_views(gathered: GatherAll) -> None:
