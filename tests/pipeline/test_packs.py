@@ -72,6 +72,7 @@ def compare(config: RunConfig, alone: RunConfig) -> None:
             {"name": "d", "objective": "fdbpl", "objective_options": {"fdbpl": {"form": "as_published"}}},
             {"name": "e", "objective": "fdbpl", "objective_options": {"fdbpl": {"weights": "shuffled"}}},
             {"name": "f", "objective": "fdbpl", "objective_options": {"fdbpl": {"form": "presence"}}},
+            {"name": "like_a", "objective": "fdbpl", "seeds": [3]},
         ],
         [
             {"name": "a", "views": "informative", "importance": True, "seeds": [1, 2]},
