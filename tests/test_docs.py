@@ -137,3 +137,21 @@ def test_the_commands_of_protocols_md_and_prompts_md_have_these_options() -> Non
             check=False,
         )
         assert answer.returncode == 0 and not {option for option in asked if option not in answer.stdout}
+
+
+def test_the_commands_that_measure_have_these_options() -> None:
+    """Each is parsed; what they measure is tried, in small, by the tests of the benches."""
+    texts = [(DOCS / name).read_text() for name in ("start-up.md", "evaluation-speed.md")]
+    lines = [line for text in texts for line in text.splitlines() if line.startswith("$ fdbpl ")]
+    assert len(lines) == 2
+    for line in lines:
+        _, *command = shlex.split(line[2:].partition(" --")[0])
+        asked = re.findall(r"--[a-z]+", line)
+        answer = subprocess.run(
+            [sys.executable, "-m", "fdbpl.pipeline.cli", *command, "--help"],
+            env={**os.environ, "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert answer.returncode == 0 and asked and not {option for option in asked if option not in answer.stdout}

@@ -45,7 +45,7 @@ class EvaluateParameters:
 
     Attributes:
         model: an open_clip model.
-        num_classes, num_images: of the test set; sets of the field have 25 to 800 images a class.
+        num_classes, num_images: of the test set; those of the field have 10 to 810 images a class.
         size: (width, height) of the images.
         batch_size: images of a forward pass.
         device: auto, cpu or cuda.

@@ -10,6 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 # Products of this size, in so many seconds: larger ones are no faster.
 _SIDE, _SECONDS = 2048, 1.0
+# Of the arithmetic that a config names.
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def operations(work: Callable[[], object]) -> int:

@@ -5,9 +5,21 @@ import ctypes.util
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 # Written to clear_refs, it sets the peak back to what is resident now.
 _RESET_PEAK = "5"
+
+
+def peak_bytes(work: Callable[[], object], device: str) -> int:
+    """The most that `work` holds of a device's memory, beyond what was held before."""
+    if device != "cuda":
+        return growth_bytes(work)
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    work()
+    return torch.cuda.max_memory_allocated() - before
 
 
 def growth_bytes(work: Callable[[], object]) -> int:

@@ -22,8 +22,19 @@ def simple_table(results: dict[str, Any]) -> Table:
     return table
 
 
+def write_rows(folder: Path, results: dict[str, Any]) -> None:
+    """Write results.json and results.csv; each appears whole."""
+    rows = results["results"]
+    replace_json(folder / "results.json", results)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    replace_file(folder / "results.csv", text.getvalue().encode())
+
+
 def write_simple(folder: Path, results: dict[str, Any], *, value: str, names: Sequence[str]) -> None:
-    """Write results.json, results.csv and rates.svg; each appears whole.
+    """Write results.json, results.csv and rates.svg, a plot of bars; each appears whole.
 
     Args:
         value: the key that is drawn.
@@ -32,12 +43,7 @@ def write_simple(folder: Path, results: dict[str, Any], *, value: str, names: Se
     from matplotlib.figure import Figure
 
     rows = results["results"]
-    replace_json(folder / "results.json", results)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    replace_file(folder / "results.csv", text.getvalue().encode())
+    write_rows(folder, results)
     figure = Figure(figsize=(8, 0.6 + 0.3 * len(rows)), layout="constrained")
     axes = figure.subplots()
     axes.barh([", ".join(str(row[name]) for name in names) for row in rows], [row[value] for row in rows])

@@ -13,8 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from fdbpl.pipeline.bench.machine import machine
 from fdbpl.pipeline.bench.small_run import SmallRun, feature_pass, teacher_pass
 from fdbpl.pipeline.bench.start_child import PHASES
@@ -82,7 +80,7 @@ def bench_start(parameters: StartParameters, folder: Path, ui: Ui) -> dict[str, 
     device = choose_device(parameters.device)
     return {
         "machine": machine(installed(("torch", "open_clip_torch", "typer")), folder, device),
-        "threads": torch.get_num_threads(),
+        "threads": config.cluster.cpus,
         "parameters": asdict(parameters),
         "results": [
             {"name": name, "seconds": round(spent.seconds, 3), "cpu_seconds": round(spent.cpu_seconds, 3)}
@@ -110,7 +108,8 @@ def _student(config: RunConfig, folder: Path) -> dict[str, Spent]:
     """What the whole took, and each phase."""
     file, (plan,) = RunFolder(config.folder).save(config), student_plans(config)
     before = began = Spent(time.monotonic(), 0.0)
-    ends = json.loads(_run(folder, "fdbpl.pipeline.bench.start_child", str(file), plan.id))
+    threads = {"OMP_NUM_THREADS": str(config.cluster.cpus)}  # as a task is told
+    ends = json.loads(_run(folder, "fdbpl.pipeline.bench.start_child", str(file), plan.id, **threads))
     spent = {}
     for phase in PHASES:
         end = Spent(*ends[phase])
@@ -123,10 +122,15 @@ def _between(before: Spent, after: Spent) -> Spent:
     return Spent(after.seconds - before.seconds, after.cpu_seconds - before.cpu_seconds)
 
 
-def _run(folder: Path, module: str, *arguments: str) -> str:
+def _run(folder: Path, module: str, *arguments: str, **environment: str) -> str:
     """What a process prints. Raises ValueError where it fails."""
     answer = subprocess.run(
-        [sys.executable, "-m", module, *arguments], cwd=folder, capture_output=True, text=True, check=False
+        [sys.executable, "-m", module, *arguments],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if answer.returncode != 0:
         raise ValueError(f"found exit code {answer.returncode} of {module}, expected 0: {answer.stderr.strip()}")

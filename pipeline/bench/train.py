@@ -17,8 +17,8 @@ import torch
 
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.pipeline.bench.machine import machine
-from fdbpl.pipeline.bench.operations import matrix_rate, operations
-from fdbpl.pipeline.bench.peak_memory import growth_bytes
+from fdbpl.pipeline.bench.operations import DTYPES, matrix_rate, operations
+from fdbpl.pipeline.bench.peak_memory import peak_bytes
 from fdbpl.pipeline.bench.small_run import feature_pass, teacher_pass
 from fdbpl.pipeline.bench.train_ways import ONLINE, TEXTS, TOGETHER, TrainParameters, Way, make_ways, ways_config
 from fdbpl.pipeline.bench.turns import Rates, take_turns
@@ -30,7 +30,6 @@ from fdbpl.pipeline.versions import installed
 _SAME = {"fp32": 2e-3, "fp16": 1e-2, "bf16": 5e-2}
 # For how many students the whole is told, teacher and feature passes included.
 _STUDENTS = (1, 10, 100)
-_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def bench_train(parameters: TrainParameters, folder: Path, ui: Ui) -> dict[str, Any]:
@@ -53,7 +52,7 @@ def bench_train(parameters: TrainParameters, folder: Path, ui: Ui) -> dict[str, 
         on_progress(1, 2)
         passes["features"] = _seconds(lambda: feature_pass(config))
         on_progress(2, 2)
-    rate = matrix_rate(device, _DTYPES[parameters.precision])
+    rate = matrix_rate(device, DTYPES[parameters.precision])
     results, whole = [], []
     for objective in parameters.objectives:
         with ExitStack() as stack:
@@ -101,13 +100,7 @@ def _check_and_warm_up(ways: dict[str, Way], device: str, same: float) -> dict[s
     """Each way's first epoch: the memory that it took at most, in bytes. Raises ValueError where losses differ."""
     memory = {}
     for name, way in ways.items():
-        if device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-            before = torch.cuda.memory_allocated()
-            way.epoch()
-            memory[name] = torch.cuda.max_memory_allocated() - before
-        else:
-            memory[name] = growth_bytes(way.epoch)
+        memory[name] = peak_bytes(way.epoch, device)
     expected = ways[ONLINE].first_loss
     for name, way in ways.items():
         if abs(way.first_loss - expected) > same * max(1.0, abs(expected)):

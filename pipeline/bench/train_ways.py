@@ -103,8 +103,8 @@ def make_ways(config: RunConfig, objective: str, reader: Reader) -> dict[str, Wa
     return {name: Way(config, own, reader) for name, own in plans.items()}
 
 
-def ways_config(parameters: TrainParameters, folder: Path) -> RunConfig:
-    """A run with one table of students for each way, that train on and on."""
+def ways_config(parameters: TrainParameters, folder: Path, *, only: str = "") -> RunConfig:
+    """A run with one table of students for each way, or for that way only, that train on and on."""
     entry = learner_entry(parameters.learner)
     has = {
         FEATURES: "features" in entry.needs,
@@ -132,7 +132,7 @@ def ways_config(parameters: TrainParameters, folder: Path) -> RunConfig:
                 **(together if name == TOGETHER else {}),
             }
             for name, way in WAYS.items()
-            if has.get(name, True)
+            if (name == only if only else has.get(name, True))
         ],
     )
     return run.config(folder)

@@ -9,7 +9,7 @@ import typer
 from fdbpl.pipeline.cli import Json, emit
 from fdbpl.pipeline.commands.bench_evaluate import evaluate
 from fdbpl.pipeline.commands.bench_output import numbers, show_simple, words
-from fdbpl.pipeline.commands.bench_speed import kernels, teacher, train
+from fdbpl.pipeline.commands.bench_speed import growth, kernels, teacher, train
 from fdbpl.pipeline.commands.bench_start import start
 from fdbpl.pipeline.exit_codes import FOUND_SOMETHING
 
@@ -25,6 +25,7 @@ def _group() -> None:
 
 bench_app.command()(teacher)
 bench_app.command()(train)
+bench_app.command()(growth)
 bench_app.command()(kernels)
 bench_app.command()(evaluate)
 bench_app.command()(start)

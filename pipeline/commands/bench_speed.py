@@ -108,6 +108,43 @@ def _show_train(results: dict[str, Any]) -> None:
         )
 
 
+def growth(
+    student: Annotated[str, typer.Option(help="open_clip model; its weights are random")] = "ViT-B-32",
+    objective: Annotated[str, typer.Option(help="the loss")] = "kdpl",
+    classes: Annotated[str, typer.Option(help="class names, one point for each number")] = "50,100,200,500,1000",
+    views: Annotated[str, typer.Option(help="views of a step, one point for each number")] = "32,64,128,256",
+    students: Annotated[str, typer.Option(help="that train together, one point for each number")] = "1,2,4,8",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or bf16")] = "fp32",
+    seconds: Annotated[float, typer.Option(min=0, help="of a point, at least one epoch")] = 5.0,
+    out: Annotated[Path | None, typer.Option(help="gets results.json, results.csv and growth.svg")] = None,
+    json_: Json = False,
+) -> None:
+    """How a step's time and memory grow with classes, views and students, beside the bound of its operations."""
+    from fdbpl.pipeline.bench.growth import GrowthParameters, bench_growth
+    from fdbpl.pipeline.bench.growth_plot import plot_growth
+    from fdbpl.pipeline.bench.simple_output import write_rows
+    from fdbpl.pipeline.progress import Ui
+    from fdbpl.pipeline.whole_file import replace_file
+
+    parameters = GrowthParameters(
+        student=student,
+        objective=objective,
+        classes=numbers(classes, "--classes"),
+        views=numbers(views, "--views"),
+        students=numbers(students, "--students"),
+        device=device,
+        precision=precision,
+        seconds=seconds,
+    )
+    with tempfile.TemporaryDirectory(prefix="fdbpl-bench-") as temporary:
+        results = bench_growth(parameters, Path(temporary), Ui(quiet=json_))
+    if out is not None:
+        write_rows(out, results)
+        replace_file(out / "growth.svg", plot_growth(results))
+    emit(results, json_, show_simple)
+
+
 def kernels(
     kernels: Annotated[str, typer.Option(help="names, separated by commas, or all")] = "all",
     batch: Annotated[str, typer.Option(help="crops, one measurement for each number")] = "32,128",
