@@ -28,11 +28,14 @@ def train(trainees: Sequence[Trainee], on_progress: OnProgress | None = None) ->
     """
     for trainee in trainees:
         trainee.resume()
-    total = sum(trainee.config.epochs for trainee in trainees)
-    # A stop between the files of two students leaves some of them epochs behind the others.
-    for epochs_done in sorted({len(trainee.log.epochs) for trainee in trainees}):
-        group = [trainee for trainee in trainees if len(trainee.log.epochs) == epochs_done]
-        with Training(group) as training:
+    num_epochs = trainees[0].config.epochs
+    total = num_epochs * len(trainees)
+    # A stop between the files of two students leaves some of them epochs behind the others: those catch up first.
+    for until in [*sorted({len(trainee.log.epochs) for trainee in trainees})[1:], num_epochs]:
+        group = [trainee for trainee in trainees if len(trainee.log.epochs) < until and not trainee.failure]
+        if not group:
+            continue
+        with Training(group, until=until) as training:
             saved_at = time.monotonic()
             for _ in training.epochs:
                 training.epoch()
@@ -52,9 +55,11 @@ def train(trainees: Sequence[Trainee], on_progress: OnProgress | None = None) ->
 class Training(AbstractContextManager["Training"]):
     """Epochs of students that have done as many of them; use it within `with`."""
 
-    def __init__(self, trainees: Sequence[Trainee]) -> None:
+    def __init__(self, trainees: Sequence[Trainee], *, until: int | None = None) -> None:
+        """Up to the epoch `until`, or to the last one."""
         first = trainees[0]
-        self._trainees, self.epochs = trainees, range(len(first.log.epochs), first.config.epochs)
+        stop = first.config.epochs if until is None else until
+        self._trainees, self.epochs = trainees, range(len(first.log.epochs), stop)
         self._stream = ViewStream(
             [trainee.ingredients for trainee in trainees], batch_size=first.config.batch_size, epochs=self.epochs
         )

@@ -1,6 +1,6 @@
 """Students that train as one program: who may, and that each ends as it would alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from fdbpl.pipeline.training import train as train_module
 from fdbpl.pipeline.training.checkpoint import read_prompts
 from fdbpl.pipeline.training.gather import gather_all
 from fdbpl.pipeline.training.student_run import run_student, run_students
+from fdbpl.pipeline.training.train import Training
 from fdbpl.pipeline.training.trainee import Trainee
 from fdbpl.pipeline.training.view_stream import ViewStream
 
@@ -254,4 +255,14 @@ def test_stopped_students_go_on_whatever_each_has_done(
     data = load_data(config.data)
     with open_reader(config.store.path) as reader:
         assert len(gather_all(config, plans, data, reader)) == 4
+    groups: list[tuple[int, range]] = []
+    init = Training.__init__
+
+    def noted(self: Training, trainees: Sequence[Trainee], **given: Any) -> None:
+        init(self, trainees, **given)
+        groups.append((len(trainees), self.epochs))
+
+    monkeypatch.setattr(Training, "__init__", noted)
     compare(config, config.model_copy(update={"folder": tmp_path / "alone"}))
+    caught_up = [(1, range(1)), (2, range(1, 2)), (4, range(2, 5))]
+    assert groups == [*caught_up, *[(1, range(5))] * 4], "those behind catch up, then all go on together"
