@@ -13,6 +13,7 @@ from fdbpl.pipeline.config import StudentConfig
 from fdbpl.pipeline.training.checkpoint import load_into, load_state, save_state
 from fdbpl.pipeline.training.ingredients import Ingredients
 from fdbpl.pipeline.training.optim import learning_rate, make_optimizer, set_learning_rate
+from fdbpl.pipeline.training.sampling import steps_per_epoch
 
 OnProgress = Callable[[int, int], None]
 
@@ -68,6 +69,10 @@ class Trainee:
 
     def __post_init__(self) -> None:
         self.optimizer = make_optimizer(self.config.optim, self.ingredients.learner.prompts().values())
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return steps_per_epoch(len(self.ingredients.training), self.config.batch_size)
 
     def resume(self) -> None:
         """Go on where a stopped training left its state."""

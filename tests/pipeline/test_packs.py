@@ -1,5 +1,6 @@
 """Students that train as one program: who may, and that each ends as it would alone."""
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -12,11 +13,12 @@ from encoded_store import store_of
 
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.pipeline.bench.small_run import feature_pass
-from fdbpl.pipeline.config import ClusterConfig, RunConfig
+from fdbpl.pipeline.config import ClusterConfig, RunConfig, StudentConfig
 from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.workflow import Workflow
 from fdbpl.pipeline.run_folder import RunFolder
+from fdbpl.pipeline.students import packs as packs_module
 from fdbpl.pipeline.students.checked import pack_by_id, plan_by_id, student_plans
 from fdbpl.pipeline.students.packs import pack_id, packs
 from fdbpl.pipeline.students.plan import StudentPlan
@@ -155,6 +157,29 @@ def test_a_pack_is_found_by_its_id(config_of: MakeConfig, student_table: Callabl
     assert pack_by_id(config, "coop-kdpl-cached-seed1+1", 32) == plans[:2]
     with pytest.raises(ValueError, match=r"found no students 'coop-kdpl-cached-seed2' .* expected one of coop-kdpl"):
         pack_by_id(config, "coop-kdpl-cached-seed2", 32)
+
+
+def test_given_subsets_of_other_sizes_have_their_own_steps(
+    config_of: MakeConfig, student_table: Callable[..., dict[str, Any]], shared: Path, tmp_path: Path
+) -> None:
+    """32 images of the base half, and 27: two steps an epoch, and one."""
+    config = config_of(student_table(epochs=3, seeds=[1, 2, 3]))
+    by_class: dict[int, list[Any]] = {}
+    for entry in json.loads((shared / "world" / "split_world.json").read_text())["train"]:
+        by_class.setdefault(entry[1], []).append(entry)
+    for seed, num_single in ((1, 0), (2, 5), (3, 0)):
+        chosen = [entry for label, own in by_class.items() for entry in own[: 1 if label < num_single else 2]]
+        (tmp_path / f"given-2-{seed}.json").write_text(json.dumps({"train": chosen, "val": []}))
+    data = config.data.model_copy(update={"few_shot": str(tmp_path / "given-{shots}-{seed}.json")})
+    config = config.model_copy(update={"data": data})
+    told: list[tuple[int, int]] = []
+    records = run_students(config, student_plans(config), lambda done, total: told.append((done, total)))
+    assert [record["steps"] for record in records] == [6, 3, 6]
+    assert told == [(4, 15), (8, 15), (12, 15), (13, 15), (14, 15), (15, 15)]
+
+
+def test_the_choices_that_a_pack_need_not_share_are_those_of_the_config() -> None:
+    assert set(StudentConfig.model_fields) >= packs_module._OWN | packs_module._OF_PLAN
 
 
 def test_a_loss_that_is_not_finite_harms_no_other_student(
