@@ -82,15 +82,24 @@ def compare(config: RunConfig, alone: RunConfig) -> None:
             {"name": "b", "views": "random", "optim": {"optimizer": "adam"}},
         ],
         [{"objective": "cross_entropy", "supervision": "hard", "seeds": [1, 2]}],
+        [{"objective": "pseudo_labels", "seeds": [1, 2]}],
+        [
+            {"name": "a", "objective": "promptkd", "seeds": [1, 2]},
+            {"name": "b", "objective": "promptkd", "objective_options": {"promptkd": {"weight_of_kl": 200.0}}},
+        ],
         [{"learner_options": {"coop": {"context": "", "class_position": "middle"}}, "seeds": [1, 2]}],
         [{"objective": "fdbpl", "seeds": [1, 2], "learner_options": {"coop": {"coupling": "token", "subtract": 0.5}}}],
+        [{"objective": "fdbpl", "seeds": [1, 2], "learner_options": {"coop": {"context": "", "coupling": "offset"}}}],
+        [{"objective": "fdbpl", "seeds": [1, 2], "learner_options": {"coop": {"class_specific": True}}}],
     ],
-    ids=["kdpl", "fdbpl", "views", "labels", "middle", "token"],
+    ids=["kdpl", "fdbpl", "views", "labels", "pseudo", "promptkd", "middle", "token", "offset", "own"],
 )
 def test_each_student_ends_as_it_would_alone(
     tables: list[dict[str, Any]], config_of: MakeConfig, student_table: Callable[..., dict[str, Any]], tmp_path: Any
 ) -> None:
-    config = config_of(*(student_table(epochs=4, **table) for table in tables))
+    # Of all classes: contexts of each class's own know no new ones.
+    tables = [student_table(epochs=4, classes="all", **table) for table in tables]
+    config = config_of(*tables, evaluate={"protocol": "few-shot"})
     assert len(packs(student_plans(config), ClusterConfig(students_per_task=16), 32)) == 1
     compare(config, config.model_copy(update={"folder": tmp_path / "alone"}))
 
