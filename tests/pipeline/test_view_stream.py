@@ -1,12 +1,15 @@
 """The views of all epochs, brought in chunks: the same ones in the same order whatever a chunk holds."""
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from fdbpl.cache_layout.errors import DamagedFile
 from fdbpl.cache_layout.reader import Reader, open_reader
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data.load import load_data
@@ -97,6 +100,31 @@ def test_whatever_a_chunk_holds_the_views_are_the_same(
         assert one.features_BD is not None and other.features_BD is not None
         assert torch.equal(one.features_BD, other.features_BD)
         assert torch.equal(one.label_rows[0], other.label_rows[0])
+
+
+def test_what_goes_wrong_while_views_are_brought_is_raised_where_they_are_taken(
+    gathered: GatherAll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (student,) = gathered()
+    rows, calls = student.supervision.rows, 0
+
+    def damaged(*views: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise DamagedFile("store", ["those of step 4"])
+        return rows(*views)
+
+    monkeypatch.setattr(student.supervision, "rows", damaged)
+    monkeypatch.setattr(view_stream, "CHUNK_BYTES", 0)
+    taken = 0
+    with closing(ViewStream([student], batch_size=BATCH, epochs=EPOCHS)) as stream:
+        assert len(list(stream.epoch())) == 3
+        with pytest.raises(DamagedFile, match="of step 4"):
+            for _ in stream.epoch():
+                taken += 1
+    assert not taken
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fdbpl-ahead")]
 
 
 def test_an_epoch_of_weighed_views_is_drawn_once(gathered: GatherAll, monkeypatch: pytest.MonkeyPatch) -> None:
