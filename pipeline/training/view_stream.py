@@ -20,6 +20,8 @@ from fdbpl.pipeline.training.ingredients import Ingredients, brought
 from fdbpl.pipeline.training.sampling import EpochViews, epoch_order, steps_per_epoch
 from fdbpl.pipeline.values import Views
 
+# Of all that students may ever read: where it is no more, it stays in memory once read, and is asked for once.
+KEPT_BYTES = 2**30
 # Of rows in a chunk: large enough that a copy's start costs nothing, small beside any model. Two chunks are alive.
 CHUNK_BYTES = 16 * 2**20
 
@@ -62,6 +64,10 @@ class ViewStream:
         self._batches = self._split()
         # Drawing is not cheap where views are weighed: each epoch is drawn once, to be asked for and to be taken.
         self._next: list[EpochViews] | None = None
+        self._images_V = np.concatenate([student.training.image_ids_M for student in students])
+        num_seeds = first.sampler.num_seeds
+        is_kept = len(self._images_V) * num_seeds * row_bytes <= KEPT_BYTES
+        self._is_asked_VS = np.zeros((len(self._images_V), num_seeds), dtype=np.bool_) if is_kept else None
 
     def close(self) -> None:
         self._brought.close()
@@ -111,11 +117,18 @@ class ViewStream:
     def _sampled(self, epoch: int) -> list[EpochViews]:
         """What each student sees in an epoch, which is asked for."""
         chosen = [student.sampler.epoch(epoch) for student in self._students]
-        images_V = np.concatenate([student.training.image_ids_M for student in self._students])
-        seeds_V = np.concatenate([one.seeds_M for one in chosen])
-        for reading in (self._source, self._students[0].supervision):
-            reading.prefetch(images_V, seeds_V)
+        self._prefetch(self._images_V, np.concatenate([one.seeds_M for one in chosen]))
         return chosen
+
+    def _prefetch(self, images_V: npt.NDArray[np.int64], seeds_V: npt.NDArray[np.int64]) -> None:
+        if self._is_asked_VS is not None:
+            views_V = np.arange(len(images_V))
+            is_new_V = ~self._is_asked_VS[views_V, seeds_V]
+            self._is_asked_VS[views_V, seeds_V] = True
+            images_V, seeds_V = images_V[is_new_V], seeds_V[is_new_V]
+        if len(images_V):
+            for reading in (self._source, self._students[0].supervision):
+                reading.prefetch(images_V, seeds_V)
 
     def _bring(self, chunk: Chunk) -> Views:
         flat = (chunk.images_NV.reshape(-1), chunk.seeds_NV.reshape(-1), chunk.labels_NV.reshape(-1))

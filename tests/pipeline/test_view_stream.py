@@ -127,6 +127,21 @@ def test_what_goes_wrong_while_views_are_brought_is_raised_where_they_are_taken(
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("fdbpl-ahead")]
 
 
+@pytest.mark.parametrize(("kept_bytes", "asked"), [(2**30, 4), (0, len(EPOCHS))])
+def test_what_stays_in_memory_is_asked_for_once(
+    kept_bytes: int, asked: int, gathered: GatherAll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of four crop seeds in turns, over seven epochs."""
+    students = gathered(seeds=[1, 2])
+    monkeypatch.setattr(view_stream, "KEPT_BYTES", kept_bytes)
+    found: list[list[int]] = []
+    monkeypatch.setattr(
+        students[0].supervision, "prefetch", lambda images_V, seeds_V: found.append(sorted({*seeds_V.tolist()}))
+    )
+    seen(students)
+    assert found == [[epoch % 4] for epoch in EPOCHS][:asked]
+
+
 def test_an_epoch_of_weighed_views_is_drawn_once(gathered: GatherAll, monkeypatch: pytest.MonkeyPatch) -> None:
     students = gathered(seeds=[1, 2], views="informative")
     drawn: list[tuple[int, int]] = []
