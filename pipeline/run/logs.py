@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fdbpl.pipeline.run.state import CONFIG_VARIABLE, RunState
@@ -66,8 +67,9 @@ def _named(status: ChainStatus, task: str) -> list[_Task]:
 
 
 def _pack_of(chain: Chain, student: str) -> str:
-    """The task that trains a student (or, of STEP:STUDENT, STEP:TASK); "" where the run has no such student."""
-    if CONFIG_VARIABLE not in chain.environment:
+    """The task that trains a student (or, of STEP:STUDENT, STEP:TASK); "" where the run has no such student, or nobody
+    has kept its config where it was submitted."""
+    if not Path(chain.environment.get(CONFIG_VARIABLE, "")).is_file():
         return ""
     run = RunState(chain.environment)
     step, colon, name = student.rpartition(":")
