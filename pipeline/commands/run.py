@@ -116,7 +116,7 @@ def _status(where: Path, *, watch: bool, json_: bool) -> None:
 def logs(
     where: Where,
     failed: Annotated[bool, typer.Option("--failed", help="tasks that ended badly, grouped by cause")] = False,
-    task: Annotated[str | None, typer.Option(help="one task: its id, or STEP:ID")] = None,
+    task: Annotated[str | None, typer.Option(help="one task: its id, a student's, or STEP:ID")] = None,
     tail: Annotated[int, typer.Option(min=1, help="last lines of each log")] = 20,
     json_: Json = False,
 ) -> None:

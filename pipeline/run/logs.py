@@ -2,8 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from fdbpl.pipeline.run.state import CONFIG_VARIABLE, RunState
+from fdbpl.pipeline.students.packs import pack_id, packs
+from fdbpl.pipeline.students.plan import list_plans, stages
 from fdbpl.slurm.causes import WORDS
 from fdbpl.slurm.chain import Chain
 from fdbpl.slurm.chain_status import ChainStatus, StepStatus
@@ -21,14 +25,13 @@ class _Task:
 
 
 def task_logs(chain: Chain, status: ChainStatus, task: str, tail: int) -> list[dict[str, Any]]:
-    """The last lines of the tasks of that name, in any step, or of STEP:TASK.
+    """The last lines of the tasks of that name, in any step, or of STEP:TASK; of the task that trains the student of
+    that name where it trains with others.
 
     Raises:
         ValueError: no such task has begun.
     """
-    found = [
-        one for one in _tasks(status) if task in (one.record.task_id, f"{one.step.step.name}:{one.record.task_id}")
-    ]
+    found = _named(status, task) or _named(status, _pack_of(chain, task))
     if not found:
         known = [one.record.task_id for one in _tasks(status)]
         shown = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
@@ -57,6 +60,24 @@ def latest_logs(chain: Chain, status: ChainStatus, tail: int) -> list[dict[str, 
     begun = [one for one in _tasks(status) if one.record.log]
     begun.sort(key=lambda one: one.record.updated or 0.0)
     return [_log(chain, one, tail) for one in begun[-SHOWN:]]
+
+
+def _named(status: ChainStatus, task: str) -> list[_Task]:
+    return [one for one in _tasks(status) if task in (one.record.task_id, f"{one.step.step.name}:{one.record.task_id}")]
+
+
+def _pack_of(chain: Chain, student: str) -> str:
+    """The task that trains a student (or, of STEP:STUDENT, STEP:TASK); "" where the run has no such student, or nobody
+    has kept its config where it was submitted."""
+    if not Path(chain.environment.get(CONFIG_VARIABLE, "")).is_file():
+        return ""
+    run = RunState(chain.environment)
+    step, colon, name = student.rpartition(":")
+    for stage in stages(list_plans(run.config)):
+        for pack in packs(stage, run.config.cluster, len(run.data.class_names)):
+            if name in (plan.id for plan in pack):
+                return f"{step}{colon}{pack_id(pack)}"
+    return ""
 
 
 def _kinds(records: list[TaskRecord]) -> list[TaskRecord]:

@@ -17,8 +17,9 @@ from fdbpl.slurm.chain import Chain, Step
 from fdbpl.slurm.profile import Profile, read_profile
 from fdbpl.slurm.resources import Resources
 
-# A task that ends by one of these, or by one derived from it, was given bad input: no second run mends it.
-FATAL = ("CacheError", "ValueError")
+# A task that ends by one of these, or by one derived from it, was given bad input: no second run mends it. A loss that
+# is not finite is a learning rate's, and comes again with the same seed.
+FATAL = ("CacheError", "ValueError", "FloatingPointError")
 UNITS = {
     "prepare": "images",
     "teach": "views",

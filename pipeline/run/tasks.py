@@ -21,6 +21,7 @@ from fdbpl.pipeline.run.results import write_results
 from fdbpl.pipeline.run.state import GROW_VARIABLE, config_of
 from fdbpl.pipeline.run.todo import SEPARATOR
 from fdbpl.pipeline.students.checked import pack_by_id, plan_by_id
+from fdbpl.pipeline.training.student_record import finished_records
 from fdbpl.pipeline.training.student_run import run_students
 from fdbpl.pipeline.whole_file import replace_json
 from fdbpl.slurm.progress import report_progress
@@ -54,10 +55,12 @@ def features(folder: Path, task_id: str) -> dict[str, Any]:
 
 
 def train(folder: Path, task_id: str) -> dict[str, Any]:
-    """Task id: a pack of students."""
+    """Task id: a pack of students. Told of are those that were not finished before."""
     config = _config()
-    pack = pack_by_id(config, task_id, len(run_data(config).class_names))
-    records = run_students(config, pack, report_progress)
+    data = run_data(config)
+    pack = pack_by_id(config, task_id, len(data.class_names))
+    before = finished_records(config, pack, data)
+    records = [record for record in run_students(config, pack, report_progress) if before[record["student"]] is None]
     return {
         "students": [record["student"] for record in records],
         "steps": sum(record["steps"] for record in records),

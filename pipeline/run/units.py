@@ -11,7 +11,7 @@ from fdbpl.pipeline.evaluation.record import test_passes
 from fdbpl.pipeline.labels.feature_names import feature_campaigns
 from fdbpl.pipeline.run.state import RunState
 from fdbpl.pipeline.run.todo import SEPARATOR
-from fdbpl.pipeline.students.checked import pack_by_id
+from fdbpl.pipeline.students.checked import packs_by_id
 from fdbpl.pipeline.students.plan import StudentPlan
 from fdbpl.pipeline.training.sampling import steps_per_epoch
 from fdbpl.pipeline.training.student_record import finished_records
@@ -47,7 +47,7 @@ def units_left(run: RunState, step: str, missing: Sequence[str]) -> tuple[int, i
         images = sum(test.num_images(load_data(test.data)) for test in tests_of(config)) if missing else 0
         return len(missing) * images, 0
     if step.startswith("train-"):
-        packs = [pack_by_id(config, task, len(run.data.class_names)) for task in missing]
+        packs = packs_by_id(config, missing, len(run.data.class_names))
         plans = [plan for pack in packs for plan in pack]
         records = finished_records(config, plans, run.data)
         return sum(_steps(run, plan) for plan in plans if records[plan.id] is None), 0

@@ -105,7 +105,7 @@ class Workflow:
                 f"train: {len(data.excluded)} of {num_images} training images are excluded; students draw from the rest"
             )
         results = [result for tasks in self._run(train_steps(self.config)).values() for result in tasks.values()]
-        trained = [student for result in results for student in result["students"]]
+        trained = [student for result in results for student in result.get("students", ())]
         records = finished_records(self.config, plans, data)
         stale = [name for name, record in records.items() if record is None]
         if stale:

@@ -1,6 +1,8 @@
 """The students of a config, each checked: a combination that makes no sense is refused, with the reason, before
 anything runs."""
 
+from collections.abc import Sequence
+
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.students.packs import pack_id, packs
 from fdbpl.pipeline.students.plan import StudentPlan, list_plans, stages
@@ -25,22 +27,32 @@ def student_plans(config: RunConfig) -> list[StudentPlan]:
 
 
 def pack_by_id(config: RunConfig, task_id: str, num_classes: int) -> list[StudentPlan]:
-    """The plans of that pack, they alone checked: hundreds of tasks ask for one each.
+    """The plans of that pack, they alone checked: hundreds of tasks ask for one each. Errors as of `packs_by_id`."""
+    return packs_by_id(config, [task_id], num_classes)[0]
+
+
+def packs_by_id(config: RunConfig, task_ids: Sequence[str], num_classes: int) -> list[list[StudentPlan]]:
+    """The plans of those packs, they alone checked; what there is is listed once for all.
+
+    Args:
+        task_ids: as `pack_id` names packs.
+        num_classes: of the data set.
 
     Raises:
-        ValueError: the config has none of that name, or as `student_plans` of those.
+        ValueError: the config has none of one's name, or as `student_plans` of those.
     """
     known = {
         pack_id(pack): pack
         for stage in stages(list_plans(config))
         for pack in packs(stage, config.cluster, num_classes)
     }
-    if task_id not in known:
-        raise ValueError(f"found no students {task_id!r} in the run's config, expected one of {', '.join(known)}")
-    for plan in known[task_id]:
-        check_student(plan, config)
-        _check_start(plan)
-    return known[task_id]
+    for task_id in task_ids:
+        if task_id not in known:
+            raise ValueError(f"found no students {task_id!r} in the run's config, expected one of {', '.join(known)}")
+        for plan in known[task_id]:
+            check_student(plan, config)
+            _check_start(plan)
+    return [known[task_id] for task_id in task_ids]
 
 
 def plan_by_id(config: RunConfig, student_id: str) -> StudentPlan:

@@ -58,6 +58,7 @@ def gather_all(
     stored = (reader, feature_array(first.config)) if reader is not None and first.stores_features else None
     supervision = _supervision(config, first, asked, reader, pixels, backbone)
     source = ViewSource(backbone, learners[0].needs, stored=stored, pixels=pixels)
+    weights = _ViewWeights(config, asked, reader)
     return [
         Ingredients(
             learner=learner,
@@ -71,7 +72,7 @@ def gather_all(
                 num_seeds=config.crops.seeds,
                 num_epochs=plan.config.epochs,
                 seed=plan.seed,
-                weights_MS=_view_weights(config, training, asked, reader) if plan.weighs_views else None,
+                weights_MS=weights.of(training) if plan.weighs_views else None,
                 importance=plan.config.importance,
             ),
         )
@@ -167,13 +168,24 @@ def _supervision(
     return supervision
 
 
-def _view_weights(config: RunConfig, training: TrainingSet, asked: Names, reader: Reader | None) -> np.ndarray:
-    """The teacher's weight 1 - H/log C of every stored crop of the training images, float32 [M, S]: over the names that
-    the student is taught, from labels that are read once, seed by seed."""
-    assert reader is not None, "a student that weighs its views needs the store"
-    labels = stored_labels(reader, asked.class_names, asked.templates)
-    weights_MS = np.empty((len(training), config.crops.seeds), dtype=np.float32)
-    for seed in range(config.crops.seeds):
-        logits_MC = labels.read(training.image_ids_M, np.full(len(training), seed))
-        weights_MS[:, seed] = informative_weight(torch.from_numpy(logits_MC)).numpy()
-    return weights_MS
+class _ViewWeights:
+    """The teacher's weight 1 - H/log C of every stored crop of training images, over the names that are taught.
+    Students of the same images share one table: of a large data set it is large, and costs a pass over its labels."""
+
+    def __init__(self, config: RunConfig, asked: Names, reader: Reader | None) -> None:
+        self._num_seeds, self._asked, self._reader = config.crops.seeds, asked, reader
+        self._found: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def of(self, training: TrainingSet) -> np.ndarray:
+        """float32 [M, S], from labels that are read once, seed by seed."""
+        for images_M, weights_MS in self._found:
+            if np.array_equal(images_M, training.image_ids_M):
+                return weights_MS
+        assert self._reader is not None, "a student that weighs its views needs the store"
+        labels = stored_labels(self._reader, self._asked.class_names, self._asked.templates)
+        weights_MS = np.empty((len(training), self._num_seeds), dtype=np.float32)
+        for seed in range(self._num_seeds):
+            logits_MC = labels.read(training.image_ids_M, np.full(len(training), seed))
+            weights_MS[:, seed] = informative_weight(torch.from_numpy(logits_MC)).numpy()
+        self._found.append((training.image_ids_M, weights_MS))
+        return weights_MS

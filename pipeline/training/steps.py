@@ -86,10 +86,8 @@ class ManyStudents:
 
     def _losses(self, objective: Objective, rows: list[int], views: Views, targets: Targets, texts: Any) -> Losses:
         """The losses [N] of the students in these rows, who have one objective."""
-        # Of everyone: a slice, which copies nothing.
-        chosen = slice(None) if len(rows) == len(self._trainees) else rows
         given = [tensors_of(one) for one in (views, targets, texts)]
-        mapped = [{name: value[chosen] for name, value in tensors.items()} for tensors in given]
+        mapped = [{name: _taken(value, rows) for name, value in tensors.items()} for tensors in given]
 
         def loss(*tensors: dict[str, Tensor]) -> Losses:
             own, asked, said = (replace(one, **new) for one, new in zip((views, targets, texts), tensors, strict=True))
@@ -98,6 +96,13 @@ class ManyStudents:
 
         found: Losses = vmap(loss)(*mapped)
         return found
+
+
+def _taken(value: Tensor, rows: list[int]) -> Tensor:
+    """These rows; of neighbours a slice, which copies nothing. A list as an index would be copied to the device each
+    time, and waited for."""
+    first, after = rows[0], rows[-1] + 1
+    return value[first:after] if after - first == len(rows) else torch.stack([value[row] for row in rows])
 
 
 def tensors_of(value: Any) -> dict[str, Tensor]:

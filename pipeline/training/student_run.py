@@ -45,27 +45,40 @@ def run_students(
 
     Raises:
         CacheError: a store that is not sealed, does not fit, or lacks the students' features.
-        ValueError: a student to start from that is not finished, classes that the store does not know, too few
-            images, a wrong model.
-        FloatingPointError: students whose loss is not finite, by their ids; the others are finished.
+        ValueError: students that cannot begin, for what they start from is not finished or there are too few images;
+            the others are finished. Or, of all of them, classes that the store does not know, a wrong model.
+        FloatingPointError: students whose loss or prompts are not finite, by their ids; the others are finished.
     """
     data = run_data(config)
     identities = Identities(config, data)
     records = {
         plan.id: finished_record(RunFolder(config.folder).student(plan.id), identities.of(plan)) for plan in plans
     }
-    wanted = [_Wanted(config, plan, data, identities.of(plan)) for plan in plans if records[plan.id] is None]
+    wanted: list[_Wanted] = []
+    refused: list[ValueError] = []
+    for plan in plans:
+        if records[plan.id] is None:
+            try:
+                wanted.append(_Wanted(config, plan, data, identities.of(plan)))
+            except ValueError as error:
+                refused.append(error)
     if wanted:
         if len(data.excluded):
             num_images = len(data.train) + len(data.excluded)
             line = "%d of %d training images are excluded: drawing from the rest"
             logger.warning(line, len(data.excluded), num_images)
-        records |= _trained(config, wanted, data, on_progress)
+        trained, failures = _trained(config, wanted, data, on_progress)
+        records |= trained
+        if failures and not refused:
+            raise FloatingPointError("\n".join(failures))
+        refused += map(ValueError, failures)
+    if refused:
+        raise refused[0] if len(refused) == 1 else ValueError("\n".join(map(str, refused)))
     return [record for record in records.values() if record is not None]
 
 
 class _Wanted:
-    """A student that is to be trained now."""
+    """A student that is to be trained now. Raises ValueError where it cannot begin."""
 
     def __init__(self, config: RunConfig, plan: StudentPlan, data: DataSet, identity: dict[str, Any]) -> None:
         self.plan, self.identity = plan, identity
@@ -76,8 +89,8 @@ class _Wanted:
 
 def _trained(
     config: RunConfig, wanted: Sequence[_Wanted], data: DataSet, on_progress: OnProgress | None
-) -> dict[str, dict[str, Any]]:
-    """Records of students that train together, by their ids."""
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Records of students that train together, by their ids; and of which there is none, and why."""
     plans = [one.plan for one in wanted]
     store = config.store.model_copy(update={"path": store_to_read(config, plans[0])})
     here = config.model_copy(update={"store": store})
@@ -109,10 +122,7 @@ def _trained(
     records = {
         one.plan.id: _keep(config, one, trainee, data, fingerprint) for one, trainee in ended if not trainee.failure
     }
-    failures = [f"student {one.plan.id}: {trainee.failure}" for one, trainee in ended if trainee.failure]
-    if failures:
-        raise FloatingPointError("\n".join(failures))
-    return records
+    return records, [f"student {one.plan.id}: {trainee.failure}" for one, trainee in ended if trainee.failure]
 
 
 def _keep(config: RunConfig, one: _Wanted, trainee: Trainee, data: DataSet, fingerprint: str | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ if nothing had happened.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from fdbpl.pipeline.training.steps import make_steps
@@ -28,33 +28,52 @@ def train(trainees: Sequence[Trainee], on_progress: OnProgress | None = None) ->
     """
     for trainee in trainees:
         trainee.resume()
-    total = sum(trainee.config.epochs for trainee in trainees)
-    # A stop between the files of two students leaves some of them epochs behind the others.
-    for epochs_done in sorted({len(trainee.log.epochs) for trainee in trainees}):
-        group = [trainee for trainee in trainees if len(trainee.log.epochs) == epochs_done]
-        with Training(group) as training:
-            saved_at = time.monotonic()
-            for _ in training.epochs:
-                training.epoch()
-                if all(trainee.failure for trainee in group):
-                    break
-                if on_progress is not None:
-                    done = sum(len(trainee.log.epochs) for trainee in trainees)
-                    on_progress(done * training.steps_per_epoch, total * training.steps_per_epoch)
-                if time.monotonic() - saved_at > SECONDS_BETWEEN_STATES:
-                    saved_at = time.monotonic()
-                    for trainee in group:
-                        trainee.save()
+    total = sum(trainee.config.epochs * trainee.steps_per_epoch for trainee in trainees)
+
+    def tell() -> None:
+        if on_progress is not None:
+            on_progress(sum(trainee.log.steps for trainee in trainees), total)
+
+    # Few-shot subsets that were given may differ in size: only students with as many views a step share steps.
+    for num_images in dict.fromkeys(len(trainee.ingredients.training) for trainee in trainees):
+        _train_alike([trainee for trainee in trainees if len(trainee.ingredients.training) == num_images], tell)
     for trainee in trainees:
         trainee.end()
+
+
+def _train_alike(trainees: Sequence[Trainee], tell: Callable[[], None]) -> None:
+    """Train students of as many images each to their last epoch; `tell` is called after every epoch."""
+    # A stop between the files of two students leaves some of them epochs behind the others: those catch up first.
+    epochs_done = sorted({len(trainee.log.epochs) for trainee in trainees})
+    for until in [*epochs_done[1:], trainees[0].config.epochs]:
+        group = [trainee for trainee in trainees if len(trainee.log.epochs) < until and not trainee.failure]
+        if group:
+            _train_until(until, group, tell)
+
+
+def _train_until(until: int, group: Sequence[Trainee], tell: Callable[[], None]) -> None:
+    """Train students that have done as many epochs up to that one, or until all have failed."""
+    with Training(group, until=until) as training:
+        saved_at = time.monotonic()
+        for _ in training.epochs:
+            training.epoch()
+            if all(trainee.failure for trainee in group):
+                break
+            tell()
+            if time.monotonic() - saved_at > SECONDS_BETWEEN_STATES:
+                saved_at = time.monotonic()
+                for trainee in group:
+                    trainee.save()
 
 
 class Training(AbstractContextManager["Training"]):
     """Epochs of students that have done as many of them; use it within `with`."""
 
-    def __init__(self, trainees: Sequence[Trainee]) -> None:
+    def __init__(self, trainees: Sequence[Trainee], *, until: int | None = None) -> None:
+        """Up to the epoch `until`, or to the last one."""
         first = trainees[0]
-        self._trainees, self.epochs = trainees, range(len(first.log.epochs), first.config.epochs)
+        stop = first.config.epochs if until is None else until
+        self._trainees, self.epochs = trainees, range(len(first.log.epochs), stop)
         self._stream = ViewStream(
             [trainee.ingredients for trainee in trainees], batch_size=first.config.batch_size, epochs=self.epochs
         )

@@ -13,6 +13,7 @@ from fdbpl.pipeline.config import StudentConfig
 from fdbpl.pipeline.training.checkpoint import load_into, load_state, save_state
 from fdbpl.pipeline.training.ingredients import Ingredients
 from fdbpl.pipeline.training.optim import learning_rate, make_optimizer, set_learning_rate
+from fdbpl.pipeline.training.sampling import steps_per_epoch
 
 OnProgress = Callable[[int, int], None]
 
@@ -69,6 +70,10 @@ class Trainee:
     def __post_init__(self) -> None:
         self.optimizer = make_optimizer(self.config.optim, self.ingredients.learner.prompts().values())
 
+    @property
+    def steps_per_epoch(self) -> int:
+        return steps_per_epoch(len(self.ingredients.training), self.config.batch_size)
+
     def resume(self) -> None:
         """Go on where a stopped training left its state."""
         state = load_state(self.state_file, self.identity) if self.state_file else None
@@ -77,7 +82,9 @@ class Trainee:
         load_into(self.ingredients.learner, state["prompts"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.log = TrainingLog(**json.loads(state["log"]))
-        self.average = Average(total=state["average"], weight=state["average_weight"])
+        device = self.ingredients.learner.backbone.device
+        total = {name: value.to(device) for name, value in state["average"].items()}
+        self.average = Average(total=total, weight=state["average_weight"])
 
     def begin_epoch(self) -> None:
         set_learning_rate(self.optimizer, learning_rate(self.config.optim, len(self.log.epochs), self.config.epochs))
@@ -85,10 +92,7 @@ class Trainee:
     def end_epoch(self, means: dict[str, float], *, steps: int, seconds: float) -> None:
         """Write down an epoch, or that its loss is not finite."""
         if not self.failure and not math.isfinite(means["loss"]):
-            self.failure = (
-                f"found a loss of {means['loss']} in epoch {len(self.log.epochs)}, expected a finite one: lower "
-                f"optim.learning_rate (now {self.config.optim.learning_rate})"
-            )
+            self.failure = f"found a loss of {means['loss']} in epoch {len(self.log.epochs)}, {self._advice()}"
         learner = self.ingredients.learner
         self.average.add(learner.state_dict(), learner.epoch_weight(len(self.log.epochs), self.config.epochs))
         self.log.epochs.append(means)
@@ -111,6 +115,14 @@ class Trainee:
         )
 
     def end(self) -> None:
-        """Take the mean over epochs where the learner ends with that."""
+        """Take the mean over epochs where the learner ends with that. The last step, after which no loss is computed,
+        may have been the one too far."""
+        learner = self.ingredients.learner
         if self.average.weight:
-            load_into(self.ingredients.learner, self.average.values())
+            load_into(learner, self.average.values())
+        broken = [name for name, value in learner.prompts().items() if not value.isfinite().all()]
+        if broken and not self.failure:
+            self.failure = f"found values that are not finite in {', '.join(broken)}, {self._advice()}"
+
+    def _advice(self) -> str:
+        return f"expected finite ones: lower optim.learning_rate (now {self.config.optim.learning_rate})"

@@ -17,9 +17,11 @@ import torch
 from fdbpl.pipeline.loading.batches import made_ahead
 from fdbpl.pipeline.loading.transfer import to_device
 from fdbpl.pipeline.training.ingredients import Ingredients, brought
-from fdbpl.pipeline.training.sampling import epoch_order, steps_per_epoch
+from fdbpl.pipeline.training.sampling import EpochViews, epoch_order, steps_per_epoch
 from fdbpl.pipeline.values import Views
 
+# Of all that students may ever read: where it is no more, it stays in memory once read, and is asked for once.
+KEPT_BYTES = 2**30
 # Of rows in a chunk: large enough that a copy's start costs nothing, small beside any model. Two chunks are alive.
 CHUNK_BYTES = 16 * 2**20
 
@@ -60,6 +62,12 @@ class ViewStream:
         self._steps = 1 if first.source.cuts_pixels else most
         self._brought = made_ahead(self._chunks(), self._bring, first.source.ahead)
         self._batches = self._split()
+        # Drawing is not cheap where views are weighed: each epoch is drawn once, to be asked for and to be taken.
+        self._next: list[EpochViews] | None = None
+        self._images_V = np.concatenate([student.training.image_ids_M for student in students])
+        num_seeds = first.sampler.num_seeds
+        is_kept = len(self._images_V) * num_seeds * row_bytes <= KEPT_BYTES
+        self._is_asked_VS = np.zeros((len(self._images_V), num_seeds), dtype=np.bool_) if is_kept else None
 
     def close(self) -> None:
         self._brought.close()
@@ -91,11 +99,8 @@ class ViewStream:
 
     def _epoch(self, epoch: int) -> Chunk:
         """All views of an epoch; what comes after them is asked for, so that it is in memory when it is read."""
-        chosen = [student.sampler.epoch(epoch) for student in self._students]
-        if epoch == self._epochs.start:
-            self._prefetch([one.seeds_M for one in chosen])
-        if epoch + 1 < self._epochs.stop:
-            self._prefetch([student.sampler.epoch(epoch + 1).seeds_M for student in self._students])
+        chosen = self._next or self._sampled(epoch)
+        self._next = self._sampled(epoch + 1) if epoch + 1 < self._epochs.stop else None
         order_NV = np.stack([epoch_order(student.sampler, epoch, self._batch) for student in self._students])
         training = [student.training for student in self._students]
         importance = [one.importance_M for one in chosen]
@@ -109,10 +114,21 @@ class ViewStream:
             else _taken([ones_M if one is None else one for one in importance], order_NV),
         )
 
-    def _prefetch(self, seeds: Sequence[np.ndarray]) -> None:
-        images_M = np.concatenate([student.training.image_ids_M for student in self._students])
-        for reading in (self._source, self._students[0].supervision):
-            reading.prefetch(images_M, np.concatenate(seeds))
+    def _sampled(self, epoch: int) -> list[EpochViews]:
+        """What each student sees in an epoch, which is asked for."""
+        chosen = [student.sampler.epoch(epoch) for student in self._students]
+        self._prefetch(self._images_V, np.concatenate([one.seeds_M for one in chosen]))
+        return chosen
+
+    def _prefetch(self, images_V: npt.NDArray[np.int64], seeds_V: npt.NDArray[np.int64]) -> None:
+        if self._is_asked_VS is not None:
+            views_V = np.arange(len(images_V))
+            is_new_V = ~self._is_asked_VS[views_V, seeds_V]
+            self._is_asked_VS[views_V, seeds_V] = True
+            images_V, seeds_V = images_V[is_new_V], seeds_V[is_new_V]
+        if len(images_V):
+            for reading in (self._source, self._students[0].supervision):
+                reading.prefetch(images_V, seeds_V)
 
     def _bring(self, chunk: Chunk) -> Views:
         flat = (chunk.images_NV.reshape(-1), chunk.seeds_NV.reshape(-1), chunk.labels_NV.reshape(-1))

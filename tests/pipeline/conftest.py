@@ -26,7 +26,7 @@ from fdbpl.pipeline.run.workflow import Workflow
 from fdbpl.slurm.backend import Backend, LocalBackend, make_backend
 from fdbpl.slurm.local_pool import LocalPool
 
-# `bad_files` and `small_clips` are within reach of the tests.
+# `bad_files`, `small_clips` and their like are within reach of the tests.
 sys.path.insert(0, str(Path(__file__).parent))
 
 

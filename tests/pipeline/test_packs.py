@@ -1,27 +1,25 @@
 """Students that train as one program: who may, and that each ends as it would alone."""
 
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from alone import compare
+from encoded_store import store_of
 
 from fdbpl.cache_layout.reader import open_reader
-from fdbpl.pipeline.config import ClusterConfig, RunConfig
+from fdbpl.pipeline.bench.small_run import feature_pass
+from fdbpl.pipeline.config import ClusterConfig, RunConfig, StudentConfig
 from fdbpl.pipeline.data.load import load_data
-from fdbpl.pipeline.run_folder import RunFolder
+from fdbpl.pipeline.students import packs as packs_module
 from fdbpl.pipeline.students.checked import pack_by_id, student_plans
 from fdbpl.pipeline.students.packs import pack_id, packs
-from fdbpl.pipeline.students.plan import StudentPlan
-from fdbpl.pipeline.training import train as train_module
-from fdbpl.pipeline.training.checkpoint import read_prompts
 from fdbpl.pipeline.training.gather import gather_all
-from fdbpl.pipeline.training.student_run import run_student, run_students
-from fdbpl.pipeline.training.trainee import Trainee
+from fdbpl.pipeline.training.view_stream import ViewStream
 
 MakeConfig = Callable[..., RunConfig]
-# Of values about 1, by students that sum in another order: float32 keeps 1.2e-7 of each.
-ROUNDING = {"rtol": 2e-5, "atol": 2e-6}
 
 
 @pytest.fixture
@@ -32,25 +30,6 @@ def config_of(taught: RunConfig, make_config: MakeConfig) -> MakeConfig:
         return make_config(student=tables, **changes).model_copy(update={"store": taught.store})
 
     return make
-
-
-def prompts_of(config: RunConfig, plan: StudentPlan) -> dict[str, torch.Tensor]:
-    return read_prompts(RunFolder(config.folder).student(plan.id).prompts_file)[0]
-
-
-def compare(config: RunConfig, alone: RunConfig) -> None:
-    """Train all students of a config together, and each by itself in another folder: the same prompts and losses."""
-    plans = student_plans(config)
-    together = run_students(config, plans)
-    for record, plan in zip(together, plans, strict=True):
-        one = run_student(alone, plan)
-        assert record["student"] == plan.id
-        same = ("identity", "steps", "views", "fingerprint")
-        assert {key: record[key] for key in same} == {key: one[key] for key in same}
-        assert record["final_loss"] == pytest.approx(one["final_loss"], rel=1e-5)
-        expected = prompts_of(alone, plan)
-        for name, value in prompts_of(config, plan).items():
-            torch.testing.assert_close(value, expected[name], **ROUNDING)
 
 
 @pytest.mark.parametrize(
@@ -64,22 +43,53 @@ def compare(config: RunConfig, alone: RunConfig) -> None:
             {"name": "d", "objective": "fdbpl", "objective_options": {"fdbpl": {"form": "as_published"}}},
             {"name": "e", "objective": "fdbpl", "objective_options": {"fdbpl": {"weights": "shuffled"}}},
             {"name": "f", "objective": "fdbpl", "objective_options": {"fdbpl": {"form": "presence"}}},
+            {"name": "like_a", "objective": "fdbpl", "seeds": [3]},
         ],
         [
             {"name": "a", "views": "informative", "importance": True, "seeds": [1, 2]},
             {"name": "b", "views": "random", "optim": {"optimizer": "adam"}},
         ],
         [{"objective": "cross_entropy", "supervision": "hard", "seeds": [1, 2]}],
+        [{"objective": "pseudo_labels", "seeds": [1, 2]}],
+        [
+            {"name": "a", "objective": "promptkd", "seeds": [1, 2]},
+            {"name": "b", "objective": "promptkd", "objective_options": {"promptkd": {"weight_of_kl": 200.0}}},
+        ],
         [{"learner_options": {"coop": {"context": "", "class_position": "middle"}}, "seeds": [1, 2]}],
         [{"objective": "fdbpl", "seeds": [1, 2], "learner_options": {"coop": {"coupling": "token", "subtract": 0.5}}}],
+        [{"objective": "fdbpl", "seeds": [1, 2], "learner_options": {"coop": {"context": "", "coupling": "offset"}}}],
+        [{"objective": "fdbpl", "seeds": [1, 2], "learner_options": {"coop": {"class_specific": True}}}],
     ],
-    ids=["kdpl", "fdbpl", "views", "labels", "middle", "token"],
+    ids=["kdpl", "fdbpl", "views", "labels", "pseudo", "promptkd", "middle", "token", "offset", "own"],
 )
 def test_each_student_ends_as_it_would_alone(
     tables: list[dict[str, Any]], config_of: MakeConfig, student_table: Callable[..., dict[str, Any]], tmp_path: Any
 ) -> None:
-    config = config_of(*(student_table(epochs=4, **table) for table in tables))
+    # Of all classes: contexts of each class's own know no new ones.
+    tables = [student_table(epochs=4, classes="all", **table) for table in tables]
+    config = config_of(*tables, evaluate={"protocol": "few-shot"})
     assert len(packs(student_plans(config), ClusterConfig(students_per_task=16), 32)) == 1
+    compare(config, config.model_copy(update={"folder": tmp_path / "alone"}))
+
+
+def test_topk_labels_of_all_classes_are_the_same_alone_and_together(
+    taught: RunConfig, make_config: MakeConfig, student_table: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    """Alone the loss is computed from the kept classes, together from all."""
+    weighed = {"kdpl": {"weights": "informative"}}
+    tables = [
+        student_table(name="a", classes="all", epochs=4, seeds=[1, 2]),
+        student_table(name="b", classes="all", epochs=4, objective_options=weighed),
+    ]
+    stored = store_of(taught, tmp_path, ("topk",), 8)
+    config = make_config(student=tables).model_copy(update={"store": stored.store})
+    feature_pass(config)
+    plans, data = student_plans(config), load_data(config.data)
+    assert len(packs(plans, ClusterConfig(students_per_task=16), 32)) == 1
+    with open_reader(config.store.path) as reader:
+        (one, *_) = gather_all(config, plans, data, reader)
+        with closing(ViewStream([one], batch_size=16, epochs=range(1))) as stream:
+            assert one.supervision.targets(next(stream.epoch())).kept is not None
     compare(config, config.model_copy(update={"folder": tmp_path / "alone"}))
 
 
@@ -126,45 +136,5 @@ def test_a_pack_is_found_by_its_id(config_of: MakeConfig, student_table: Callabl
         pack_by_id(config, "coop-kdpl-cached-seed2", 32)
 
 
-def test_a_loss_that_is_not_finite_harms_no_other_student(
-    config_of: MakeConfig, student_table: Callable[..., dict[str, Any]], tmp_path: Any
-) -> None:
-    wild = {"optimizer": "sgd", "learning_rate": 1e30, "warmup_epochs": 0}
-    config = config_of(student_table(name="wild", epochs=3, optim=wild), student_table(name="good", epochs=3))
-    bad, good = student_plans(config)
-    with pytest.raises(FloatingPointError, match="student wild-coop-kdpl-cached-seed1: found a loss of nan in epoch 0"):
-        run_students(config, [bad, good])
-    assert not RunFolder(config.folder).student(bad.id).record_file.exists()
-    alone = config.model_copy(update={"folder": tmp_path / "alone"})
-    record, expected = run_student(config, good), run_student(alone, good)
-    assert record["final_loss"] == pytest.approx(expected["final_loss"], rel=1e-5)
-
-
-def test_stopped_students_go_on_whatever_each_has_done(
-    config_of: MakeConfig,
-    student_table: Callable[..., dict[str, Any]],
-    tmp_path: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Killed between two students' states: some are an epoch behind, one has none."""
-    monkeypatch.setattr(train_module, "SECONDS_BETWEEN_STATES", -1.0)
-    config = config_of(student_table(seeds=[1, 2, 3, 4], epochs=5, objective="fdbpl"))
-    plans, save = student_plans(config), Trainee.save
-    saved = 0
-
-    def killed(self: Trainee) -> None:
-        nonlocal saved
-        if saved == 6:
-            raise KeyboardInterrupt
-        saved += 1
-        save(self)
-
-    monkeypatch.setattr(Trainee, "save", killed)
-    with pytest.raises(KeyboardInterrupt):
-        run_students(config, plans)
-    monkeypatch.setattr(Trainee, "save", save)
-    RunFolder(config.folder).student(plans[3].id).checkpoint_file.unlink()
-    data = load_data(config.data)
-    with open_reader(config.store.path) as reader:
-        assert len(gather_all(config, plans, data, reader)) == 4
-    compare(config, config.model_copy(update={"folder": tmp_path / "alone"}))
+def test_the_choices_that_a_pack_need_not_share_are_those_of_the_config() -> None:
+    assert set(StudentConfig.model_fields) >= packs_module._OWN | packs_module._OF_PLAN

@@ -21,6 +21,8 @@ from fdbpl.pipeline.run.state import CONFIG_VARIABLE
 from fdbpl.pipeline.run.steps import resources, run_chain
 from fdbpl.pipeline.run.submit import Submission
 from fdbpl.pipeline.run.units import label_bytes
+from fdbpl.pipeline.students import checked
+from fdbpl.pipeline.students.plan import list_plans
 from fdbpl.slurm.journal import Journal, write_journal
 from fdbpl.slurm.paths import StagePaths
 from fdbpl.slurm.records import Progress, TaskRecord, write_record
@@ -221,3 +223,20 @@ def test_a_plan_of_what_a_run_would_add(plan: Any, write_config: Any, taught: Ru
     assert (steps["features"]["missing"], steps["features"]["units"]) == (3, 128 * 2)
     assert [entry.name for entry in (tmp_path / "run").iterdir()] == ["store.zarr"]
     assert CONFIG_VARIABLE not in json.dumps(plan(crops={"seeds": 4}))
+
+
+def test_packs_are_listed_once_however_many_are_missing(
+    plan: Callable[..., dict[str, Any]], student_table: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[int] = []
+
+    def counted(config: RunConfig) -> Any:
+        plans = list_plans(config)
+        listed.append(len(plans))
+        return plans
+
+    monkeypatch.setattr(checked, "list_plans", counted)
+    cluster = {"kind": "local", "students_per_task": 2}
+    step = by_step(plan(student=[student_table(seeds=list(range(1, 8)))], cluster=cluster))["train-1"]
+    assert (step["tasks"], step["missing"], step["units"]) == (4, 4, 7 * 2 * 2)
+    assert len(listed) <= 2, "to refuse what makes no sense, and to count"

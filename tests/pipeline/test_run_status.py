@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.run.logs import failed_logs, latest_logs, task_logs
+from fdbpl.pipeline.run.state import CONFIG_VARIABLE
 from fdbpl.pipeline.run.status import describe, duration, show_status
+from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.slurm.chain import Chain, Step
 from fdbpl.slurm.chain_status import chain_status
 from fdbpl.slurm.journal import Journal, Submission, read_journal, write_journal
@@ -196,6 +199,21 @@ def test_logs_of_one_task(chain: Chain, submit: Submit) -> None:
     assert task_logs(chain, status, "b", 2)[0]["error"] == "ValueError: image 7 (a.jpg) is no image"
     with pytest.raises(ValueError, match=r"found no task 'x' that was submitted, expected one of: a, b, a$"):
         task_logs(chain, status, "x", 2)
+
+
+def test_logs_of_a_student_are_those_of_the_task_that_trains_it(
+    chain: Chain, submit: Submit, make_config: Callable[..., RunConfig], student_table: Callable[..., dict[str, Any]]
+) -> None:
+    config = make_config(
+        student=[student_table(features="stored", seeds=[1, 2, 3])], cluster={"kind": "local", "students_per_task": 2}
+    )
+    chain = replace(chain, environment={CONFIG_VARIABLE: str(RunFolder(config.folder).save(config))})
+    submit("train-1", complete("coop-kdpl-cached-seed1+1"), complete("coop-kdpl-cached-seed3"))
+    status = chain_status(chain)
+    for name in ("coop-kdpl-cached-seed2", "train-1:coop-kdpl-cached-seed2", "coop-kdpl-cached-seed1+1"):
+        assert [log["task"] for log in task_logs(chain, status, name, 2)] == ["coop-kdpl-cached-seed1+1"]
+    with pytest.raises(ValueError, match=r"found no task 'coop-kdpl-cached-seed4' that was submitted"):
+        task_logs(chain, status, "coop-kdpl-cached-seed4", 2)
 
 
 def test_many_tasks_are_not_all_named(chain: Chain, submit: Submit) -> None:

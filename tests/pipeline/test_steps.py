@@ -48,7 +48,7 @@ def test_the_steps_of_a_run_and_what_each_needs(make_config: MakeConfig, two_sta
         assert callable(resolve(step.todo)), step.todo
         assert not step.finish or callable(resolve(step.finish)), step.finish
     assert chain.step("teach").finish.endswith(":finish_teach_for_features")
-    assert {"ValueError", "CacheError"} == set(chain.fatal)
+    assert {"ValueError", "CacheError", "FloatingPointError"} == set(chain.fatal)
 
 
 def test_without_stored_features_there_is_no_step_for_them(make_config: MakeConfig, student_table: Any) -> None:

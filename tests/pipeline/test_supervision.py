@@ -9,16 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from encoded_store import store_of
 from shifted import with_shifted_teacher
 
 from fdbpl.cache_layout.reader import Reader, open_reader
-from fdbpl.cache_layout.seal import seal
 from fdbpl.cache_layout.soft_labels import NoSuchLabels
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data.load import load_data
-from fdbpl.pipeline.labels.manifest import CAMPAIGN
 from fdbpl.pipeline.labels.stored import stored_labels
-from fdbpl.pipeline.labels.teach import prepare_store, teach_block
 from fdbpl.pipeline.loading.windows import ComputedWindows, StoredWindows
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.workflow import Workflow
@@ -115,17 +113,6 @@ def test_a_subset_out_of_order_reads_its_own_columns(taught: RunConfig, reader: 
     logits = teacher.targets(Views(image_ids_B=ids, seeds_B=seeds, labels_B=ids, label_rows=rows)).teacher()
     expected = reader.read("teacher/logits", [2, 9], [0, 3])[:, [3, 1]]
     assert np.array_equal(logits.numpy(), expected.astype(np.float32))
-
-
-def store_of(taught: RunConfig, folder: Path, labels: tuple[str, ...], top_k: int) -> RunConfig:
-    """A sealed store of the same teacher and views, in these encodings."""
-    changes = {"path": folder / "store.zarr", "labels": labels, "top_k": top_k}
-    config = taught.model_copy(update={"store": taught.store.model_copy(update=changes), "student": ()})
-    store = prepare_store(config)
-    for block in store.missing_blocks(CAMPAIGN):
-        teach_block(config, block.id, lambda done, total: None)
-    seal(store.path, CAMPAIGN)
-    return config
 
 
 @pytest.mark.parametrize(

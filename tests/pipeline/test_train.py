@@ -83,7 +83,7 @@ def test_a_loss_that_is_not_finite_stops_the_student(
     with open_reader(taught.store.path) as reader:
         trainee = Trainee(ingredients=gather(config, plan, load_data(config.data), reader), config=plan.config)
         train([trainee])
-    assert "expected a finite one: lower optim.learning_rate (now 1e+30)" in trainee.failure
+    assert "expected finite ones: lower optim.learning_rate (now 1e+30)" in trainee.failure
     with pytest.raises(FloatingPointError, match=f"student {plan.id}: found a loss of nan"):
         run_student(config, plan)
 

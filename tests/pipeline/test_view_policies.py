@@ -15,7 +15,7 @@ from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.students.checked import student_plans
 from fdbpl.pipeline.training.checkpoint import prompts_digest, read_prompts
-from fdbpl.pipeline.training.gather import gather
+from fdbpl.pipeline.training.gather import gather, gather_all
 from fdbpl.pipeline.training.ingredients import Ingredients
 from fdbpl.pipeline.training.student_run import run_student
 from fdbpl.pipeline.training.train import train
@@ -106,9 +106,10 @@ def test_who_asks_the_teacher_itself_may_choose_views_by_the_store(config_of: Co
 
 @pytest.mark.parametrize(
     ("policy", "reads", "planes", "rows"),
-    # Two steps an epoch and 8 epochs: 16 reads of labels. Who weighs reads all of them once before, a seed a read. Who
-    # cycles asks for a seed's planes of labels and features, others for the rows that they will read.
-    [("cycle", 16, 16, 0), ("random", 16, 0, 16), ("informative", 20, 0, 16), ("curriculum", 20, 0, 16)],
+    # The labels of all steps are one chunk, a read. Who weighs reads all of them once before, a seed a read. Who
+    # cycles asks for a seed's planes of labels and features, in each of the first 4 epochs; others in each of 8 for the
+    # rows that they have not read yet.
+    [("cycle", 1, 8, 0), ("random", 1, 0, 16), ("informative", 5, 0, 16), ("curriculum", 5, 0, 16)],
 )
 def test_what_a_policy_reads(
     policy: str, reads: int, planes: int, rows: int, config_of: ConfigOf, monkeypatch: pytest.MonkeyPatch
@@ -123,13 +124,36 @@ def test_what_a_policy_reads(
         return call
 
     for owner, method, name in (
-        (SoftLabels, "read", "reads"),
+        (SoftLabels, "read_rows", "reads"),
         (Reader, "prefetch", "planes"),
         (Reader, "prefetch_rows", "rows"),
     ):
         monkeypatch.setattr(owner, method, counting(name, getattr(owner, method)))
     assert len(losses(config_of(views=policy, epochs=8))) == 8
     assert found == {"reads": reads, "planes": planes, "rows": rows}
+
+
+def test_students_of_the_same_images_share_the_weights_of_their_views(
+    config_of: ConfigOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    method = SoftLabels.read
+
+    def counted(self: SoftLabels, *views: Any) -> Any:
+        read.append(len(views[0]))
+        return method(self, *views)
+
+    monkeypatch.setattr(SoftLabels, "read", counted)
+    config = config_of(views="informative", shots=0, seeds=[1, 2, 3])
+    with open_reader(config.store.path) as reader:
+        one, *others = gather_all(config, student_plans(config), load_data(config.data), reader)
+    assert read == [len(one.training)] * SEEDS
+    assert all(other.sampler.weights_MS is one.sampler.weights_MS for other in others)
+    read.clear()
+    config = config_of(views="informative", seeds=[1, 2, 3])
+    with open_reader(config.store.path) as reader:
+        gather_all(config, student_plans(config), load_data(config.data), reader)
+    assert read == [IMAGES] * SEEDS * 3, "of few-shot subsets each is another"
 
 
 def test_a_warm_up_on_informative_views_is_followed_by_all(

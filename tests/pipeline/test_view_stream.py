@@ -1,12 +1,15 @@
 """The views of all epochs, brought in chunks: the same ones in the same order whatever a chunk holds."""
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from fdbpl.cache_layout.errors import DamagedFile
 from fdbpl.cache_layout.reader import Reader, open_reader
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data.load import load_data
@@ -14,7 +17,7 @@ from fdbpl.pipeline.students.checked import student_plans
 from fdbpl.pipeline.training import view_stream
 from fdbpl.pipeline.training.gather import gather_all
 from fdbpl.pipeline.training.ingredients import Ingredients
-from fdbpl.pipeline.training.sampling import epoch_order
+from fdbpl.pipeline.training.sampling import EpochViews, Sampler, epoch_order
 from fdbpl.pipeline.training.view_stream import ViewStream
 from fdbpl.pipeline.values import Views
 
@@ -97,6 +100,60 @@ def test_whatever_a_chunk_holds_the_views_are_the_same(
         assert one.features_BD is not None and other.features_BD is not None
         assert torch.equal(one.features_BD, other.features_BD)
         assert torch.equal(one.label_rows[0], other.label_rows[0])
+
+
+def test_what_goes_wrong_while_views_are_brought_is_raised_where_they_are_taken(
+    gathered: GatherAll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (student,) = gathered()
+    rows, calls = student.supervision.rows, 0
+
+    def damaged(*views: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise DamagedFile("store", ["those of step 4"])
+        return rows(*views)
+
+    monkeypatch.setattr(student.supervision, "rows", damaged)
+    monkeypatch.setattr(view_stream, "CHUNK_BYTES", 0)
+    taken = 0
+    with closing(ViewStream([student], batch_size=BATCH, epochs=EPOCHS)) as stream:
+        assert len(list(stream.epoch())) == 3
+        with pytest.raises(DamagedFile, match="of step 4"):
+            for _ in stream.epoch():
+                taken += 1
+    assert not taken
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fdbpl-ahead")]
+
+
+@pytest.mark.parametrize(("kept_bytes", "asked"), [(2**30, 4), (0, len(EPOCHS))])
+def test_what_stays_in_memory_is_asked_for_once(
+    kept_bytes: int, asked: int, gathered: GatherAll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of four crop seeds in turns, over seven epochs."""
+    students = gathered(seeds=[1, 2])
+    monkeypatch.setattr(view_stream, "KEPT_BYTES", kept_bytes)
+    found: list[list[int]] = []
+    monkeypatch.setattr(
+        students[0].supervision, "prefetch", lambda images_V, seeds_V: found.append(sorted({*seeds_V.tolist()}))
+    )
+    seen(students)
+    assert found == [[epoch % 4] for epoch in EPOCHS][:asked]
+
+
+def test_an_epoch_of_weighed_views_is_drawn_once(gathered: GatherAll, monkeypatch: pytest.MonkeyPatch) -> None:
+    students = gathered(seeds=[1, 2], views="informative")
+    drawn: list[tuple[int, int]] = []
+    method = Sampler.epoch
+
+    def counted(self: Sampler, number: int) -> EpochViews:
+        drawn.append((number, self.seed))
+        return method(self, number)
+
+    monkeypatch.setattr(Sampler, "epoch", counted)
+    seen(students)
+    assert drawn == [(epoch, seed) for epoch in EPOCHS for seed in (1, 2)]
 
 
 def test_students_that_train_together_each_see_their_own_views(gathered: GatherAll) -> None:
