@@ -87,13 +87,17 @@ class Training(AbstractContextManager["Training"]):
         """Bring no more views."""
         self._stream.close()
 
+    def steps(self) -> None:
+        """The steps of the next epoch: nothing in them waits for the device."""
+        for views in self._stream.epoch():
+            self._steps(views)
+
     def epoch(self) -> None:
         """One pass over the training images: each student's epoch is in its log."""
         started = time.monotonic()
         for trainee in self._trainees:
             trainee.begin_epoch()
-        for views in self._stream.epoch():
-            self._steps(views)
+        self.steps()
         # One look an epoch: a look a step would make the host wait for the device each time.
         means = self._steps.means()
         seconds = (time.monotonic() - started) / len(self._trainees)
