@@ -54,6 +54,7 @@ class ManyStudents:
         self._trainees = trainees
         parts = [trainee.ingredients for trainee in trainees]
         self._learners, self._supervision = [part.learner for part in parts], parts[0].supervision
+        self._prompts = [prompt for learner in self._learners for prompt in learner.prompts().values()]
         objectives = [part.objective for part in parts]
         # Objectives are frozen dataclasses: those of the same options are equal.
         kinds = [one for number, one in enumerate(objectives) if one not in objectives[:number]]
@@ -71,8 +72,8 @@ class ManyStudents:
             losses_N, means = self._losses(objective, rows, views, targets, texts)
             total = total + losses_N.sum()
             sums.add({**means, "loss": losses_N.detach()})
-        for trainee in self._trainees:
-            trainee.optimizer.zero_grad(set_to_none=True)
+        for prompt in self._prompts:
+            prompt.grad = None
         total.backward()
         for trainee in self._trainees:
             trainee.optimizer.step()
