@@ -2,8 +2,8 @@
 
 Keys and values of what all prompts begin with are computed once a layer and read by every class; in the last layer only
 end tokens are computed. Linear layers see all positions at once, attention those of one group of equal lengths.
-Letters: N stacked contexts, C classes, G classes of a group, P shared positions, R positions of a rest, S packed
-positions, H heads, W width.
+Letters: N stacked contexts, C classes, G classes of a group, b classes of a block, B blocks, P shared positions,
+R positions of a rest, S packed positions, H heads, W width.
 """
 
 from typing import Any
@@ -89,20 +89,22 @@ def _group_attention(
     """What a group's positions attend to, in the shared beginning and in their own rest."""
     stacked, heads = key_NHPd.shape[:2]
 
+    num_blocks = group.count // group.block
+
     def rests(part_NSW: Tensor) -> Tensor:
-        return _split(part_NSW.reshape(stacked * group.count, group.length, -1), heads)
+        return _split(part_NSW.reshape(stacked * num_blocks, group.block * group.length, -1), heads)
 
     def with_shared(own_BHRd: Tensor, shared_NHPd: Tensor) -> Tensor:
-        return torch.cat([shared_NHPd.repeat_interleave(group.count, dim=0), own_BHRd], dim=2)
+        return torch.cat([shared_NHPd.repeat_interleave(num_blocks, dim=0), own_BHRd], dim=2)
 
-    query_BHRd = rests(query_NSW)
-    mask: Tensor | None = group.mask_RT
+    query_BHRd, mask = rests(query_NSW), group.mask_RT
     if ends_only and group.ends is None:
-        query_BHRd, mask = query_BHRd[:, :, -1:], None
+        query_BHRd, mask = (value[..., group.length - 1 :: group.length, :] for value in (query_BHRd, mask))
     elif ends_only and group.ends is not None:
-        end_B = group.ends.position_G.repeat(stacked)
-        query_BHRd = query_BHRd[torch.arange(len(end_B), device=end_B.device), :, end_B].unsqueeze(2)
-        mask = group.ends.mask_G11T.repeat(stacked, 1, 1, 1)
+        end_Bb = group.ends.position_Gb.repeat(stacked, 1)
+        blocks_B1 = torch.arange(len(end_Bb), device=end_Bb.device).unsqueeze(1)
+        query_BHRd = query_BHRd[blocks_B1, :, end_Bb].transpose(1, 2)
+        mask = group.ends.mask_G1bT.repeat(stacked, 1, 1, 1)
     attended_BHRd = scaled_dot_product_attention(
         query_BHRd,
         with_shared(rests(key_NSW), key_NHPd),

@@ -3,7 +3,8 @@ another, in groups of equal length.
 
 Under the causal mask no position depends on a later one, so the hidden states of the shared beginning are the same for
 every class, and what fills up a shorter rest changes nothing before it.
-Letters: C classes, G classes of a group, T positions, P shared positions, R positions of a rest, S packed positions.
+Letters: C classes, G classes of a group, b classes of a block, T positions, P shared positions, R positions of a rest,
+S packed positions.
 """
 
 from collections import Counter
@@ -15,28 +16,32 @@ from torch import Tensor
 
 # Part of the packed positions that may fill up shorter rests: each group of its own costs kernels of its own.
 _FILLED = 0.1
+# Positions that attention takes at a time, about: measured on a CPU, twice as fast as each class by itself.
+_BLOCK = 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ends:
-    """Position of each end token in its rest, int64 [G], and what it sees, bool [G, 1, 1, P + R]."""
+    """Position of each end token in its block, int64 [G / b, b], and what it sees, bool [G / b, 1, b, P + b R]."""
 
-    position_G: Tensor
-    mask_G11T: Tensor
+    position_Gb: Tensor
+    mask_G1bT: Tensor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Group:
-    """Some classes whose rests have `length` positions, the shorter ones filled up.
+    """Some classes whose rests have `length` positions, the shorter ones filled up. Attention takes `block` of them at
+    a time, each seeing the shared beginning and itself: so few positions alone would be many tiny products.
 
     Attributes:
-        count, length: G and R.
-        mask_RT: which of the P + R positions each position of a rest sees, bool [R, P + R].
-        ends: where rests end; None where all end at the last position, and see everything.
+        count, length, block: G, R and b, which divides G.
+        mask_RT: which of the P + b R positions each position of a block sees, bool [b R, P + b R].
+        ends: where rests end; None where all end at their last position.
     """
 
     count: int
     length: int
+    block: int
     mask_RT: Tensor
     ends: Ends | None
 
@@ -124,10 +129,24 @@ def group_lengths(lengths: Sequence[int]) -> list[int]:
 
 
 def _group(end_G: Tensor, length: int, shared: int, *, is_even: bool) -> Group:
-    seen_T = torch.arange(shared + length, device=end_G.device)
+    count = len(end_G)
+    block = max(size for size in range(1, 1 + max(1, _BLOCK // length)) if count % size == 0)
+    seen_R = torch.arange(block * length, device=end_G.device)
+    is_own_RR = (seen_R // length)[:, None] == seen_R // length
+    ends = None
+    if not is_even:
+        position_Gb = end_G.view(-1, block) + length * torch.arange(block, device=end_G.device)
+        seen_GbR = (seen_R <= position_Gb[..., None]) & is_own_RR[position_Gb]
+        ends = Ends(position_Gb=position_Gb, mask_G1bT=_with_shared(seen_GbR, shared)[:, None])
     return Group(
-        count=len(end_G),
+        count=count,
         length=length,
-        mask_RT=seen_T <= shared + seen_T[:length, None],
-        ends=None if is_even else Ends(position_G=end_G, mask_G11T=(seen_T <= shared + end_G[:, None])[:, None, None]),
+        block=block,
+        mask_RT=_with_shared(is_own_RR & (seen_R <= seen_R[:, None]), shared),
+        ends=ends,
     )
+
+
+def _with_shared(seen: Tensor, shared: int) -> Tensor:
+    """The same, and all shared positions before."""
+    return torch.cat([seen.new_ones(*seen.shape[:-1], shared), seen], dim=-1)
