@@ -16,9 +16,15 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 def operations(work: Callable[[], object]) -> int:
     """Of all matrix products and convolutions that `work` runs, forward and backward: two for a multiplication and an
-    addition. Attention is counted as the products that it is made of."""
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        work()
+    addition. Attention is counted as the products that it is made of; torch's layers that do it in one operation do
+    not."""
+    is_fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+            work()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(is_fast)
     return int(counter.get_total_flops())
 
 
