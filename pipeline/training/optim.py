@@ -1,7 +1,7 @@
 """Optimiser and schedule of prompts. A schedule is a function of the epoch alone."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
@@ -28,6 +28,21 @@ def make_optimizer(config: OptimConfig, parameters: Iterable[nn.Parameter]) -> t
     return torch.optim.SGD(
         parameters, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
     )
+
+
+class JoinedOptimizer:
+    """Several optimisers of equal settings that step as one kernel; each keeps its own state and sets the rate."""
+
+    def __init__(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        self._first = optimizers[0]
+        owned = [(one, parameter) for one in optimizers for group in one.param_groups for parameter in group["params"]]
+        self._whole = type(self._first)([parameter for _, parameter in owned], **self._first.defaults)
+        for one, parameter in owned:
+            self._whole.state[parameter] = one.state[parameter]  # the same dict: what a step puts there is the owner's
+
+    def step(self) -> None:
+        set_learning_rate(self._whole, self._first.param_groups[0]["lr"])
+        self._whole.step()
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -15,6 +15,7 @@ from torch.func import vmap
 
 from fdbpl.pipeline.objectives.base import Objective
 from fdbpl.pipeline.training.ingredients import Ingredients
+from fdbpl.pipeline.training.optim import JoinedOptimizer
 from fdbpl.pipeline.training.trainee import Trainee
 from fdbpl.pipeline.values import LossTerms, Prediction, Targets, Views
 
@@ -59,6 +60,12 @@ class ManyStudents:
         # Objectives are frozen dataclasses: those of the same options are equal.
         kinds = [one for number, one in enumerate(objectives) if one not in objectives[:number]]
         self._groups = [([row for row, one in enumerate(objectives) if one == kind], kind) for kind in kinds]
+        # Of equal settings, rates are equal as well: all are in the same epoch.
+        settings = list(dict.fromkeys(trainee.config.optim for trainee in trainees))
+        self._optimizers = [
+            JoinedOptimizer([trainee.optimizer for trainee in trainees if trainee.config.optim == one])
+            for one in settings
+        ]
         self._sums = [Sums() for _ in self._groups]
 
     def __call__(self, views: Views) -> None:
@@ -75,8 +82,8 @@ class ManyStudents:
         for prompt in self._prompts:
             prompt.grad = None
         total.backward()
-        for trainee in self._trainees:
-            trainee.optimizer.step()
+        for optimizer in self._optimizers:
+            optimizer.step()
 
     def means(self) -> list[dict[str, float]]:
         found: dict[int, dict[str, float]] = {}
