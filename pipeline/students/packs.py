@@ -14,7 +14,8 @@ from fdbpl.pipeline.learners.catalog import learner_entry
 from fdbpl.pipeline.students.plan import StudentPlan
 
 # Where the config says nothing: students of a pack, and students times classes, at most. The memory is about that of
-# one student with as many classes: 2 GB for the text tower of ViT-B in float32, twice that with negative prompts.
+# one student with as many classes: 1 GB for the text tower of ViT-B in float32 (docs/cost.md), twice that with negative
+# prompts.
 _MOST, _MOST_PROMPTS = 16, 512
 # Choices of a student's table that those of one pack need not share, or that are told by the plan.
 _OWN = {"name", "starts_from", "prompts", "seeds", "objective", "objective_options", "views", "importance", "optim"}
