@@ -3,8 +3,8 @@ another, in groups of equal length.
 
 Under the causal mask no position depends on a later one, so the hidden states of the shared beginning are the same for
 every class, and what fills up a shorter rest changes nothing before it.
-Letters: C classes, G classes of a group, b classes of a block, T positions, P shared positions, R positions of a rest,
-S packed positions.
+Letters: C classes, G classes of a group, B blocks of b classes, R positions of a block, P shared positions, S packed
+positions.
 """
 
 from collections import Counter
@@ -21,29 +21,25 @@ _BLOCK = 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Ends:
-    """Position of each end token in its block, int64 [G / b, b], and what it sees, bool [G / b, 1, b, P + b R]."""
-
-    position_Gb: Tensor
-    mask_G1bT: Tensor
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class Group:
-    """Some classes whose rests have `length` positions, the shorter ones filled up. Attention takes `block` of them at
-    a time, each seeing the shared beginning and itself: so few positions alone would be many tiny products.
+    """Some classes whose rests have `length` positions, the shorter ones filled up. Attention takes some of them at a
+    time, a block: each by itself would be many tiny products.
 
     Attributes:
-        count, length, block: G, R and b, which divides G.
-        mask_RT: which of the P + b R positions each position of a block sees, bool [b R, P + b R].
-        ends: where rests end; None where all end at their last position.
+        count, length: classes of the group, and positions of each.
+        bias_1RR: 0 where a position of a block sees another one, else -inf; float32 [1, b length, b length].
+        ends_BbR: the same of the classes' end tokens [B, b, b length]; B is 1 where all rests end at their last
+            position.
     """
 
     count: int
     length: int
-    block: int
-    mask_RT: Tensor
-    ends: Ends | None
+    bias_1RR: Tensor
+    ends_BbR: Tensor
+
+    @property
+    def positions(self) -> int:
+        return self.count * self.length
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,6 +48,7 @@ class Packing:
 
     Attributes:
         shared: P.
+        bias_1PP: which shared positions each of them sees, 0 or -inf; float32.
         groups: the classes, in the order in which they are packed.
         row_S, position_S: class and position of each packed position, int64.
         end_C: packed position of each end token, in packed order, int64.
@@ -59,6 +56,7 @@ class Packing:
     """
 
     shared: int
+    bias_1PP: Tensor
     groups: tuple[Group, ...]
     row_S: Tensor
     position_S: Tensor
@@ -76,7 +74,7 @@ def pack(lengths: Sequence[int], shared: int, device: torch.device) -> Packing:
     for shorter, longest in zip([0, *sizes], sizes, strict=False):
         own = [row for row, length in enumerate(lengths) if shorter < length - shared <= longest]
         last = torch.tensor([lengths[row] - shared - 1 for row in own], device=device)
-        groups.append(_group(last, longest, shared, is_even=all(lengths[row] - shared == longest for row in own)))
+        groups.append(_group(last, longest, is_even=all(lengths[row] - shared == longest for row in own)))
         order += own
         for row in own:
             rows += [row] * longest
@@ -87,6 +85,7 @@ def pack(lengths: Sequence[int], shared: int, device: torch.device) -> Packing:
     back[torch.tensor(order, dtype=torch.int64)] = torch.arange(len(order))
     return Packing(
         shared=shared,
+        bias_1PP=_beginning(shared, device),
         groups=tuple(groups),
         row_S=torch.tensor(rows, dtype=torch.int64, device=device),
         position_S=torch.tensor(positions, dtype=torch.int64, device=device),
@@ -106,7 +105,8 @@ def pack_evenly(end_C: Tensor, width: int, shared: int) -> Packing:
     rows_C = torch.arange(num_classes, device=end_C.device)
     return Packing(
         shared=shared,
-        groups=(_group(end_C - shared, length, shared, is_even=False),),
+        bias_1PP=_beginning(shared, end_C.device),
+        groups=(_group(end_C - shared, length, is_even=False),),
         row_S=rows_C.repeat_interleave(length),
         position_S=torch.arange(shared, width, device=end_C.device).repeat(num_classes),
         end_C=rows_C * length + end_C - shared,
@@ -128,25 +128,27 @@ def group_lengths(lengths: Sequence[int]) -> list[int]:
     return sizes[::-1]
 
 
-def _group(end_G: Tensor, length: int, shared: int, *, is_even: bool) -> Group:
-    count = len(end_G)
+def _group(end_G: Tensor, length: int, *, is_even: bool) -> Group:
+    count, device = len(end_G), end_G.device
     block = max(size for size in range(1, 1 + max(1, _BLOCK // length)) if count % size == 0)
-    seen_R = torch.arange(block * length, device=end_G.device)
-    is_own_RR = (seen_R // length)[:, None] == seen_R // length
-    ends = None
-    if not is_even:
-        position_Gb = end_G.view(-1, block) + length * torch.arange(block, device=end_G.device)
-        seen_GbR = (seen_R <= position_Gb[..., None]) & is_own_RR[position_Gb]
-        ends = Ends(position_Gb=position_Gb, mask_G1bT=_with_shared(seen_GbR, shared)[:, None])
+    at_R = torch.arange(block * length, device=device)
+    is_own_RR = (at_R // length)[:, None] == at_R // length
+    # Where all rests end alike, only the device need not be asked.
+    end_Bb = torch.full((1, block), length - 1, device=device) if is_even else end_G.view(-1, block)
+    end_Bb = end_Bb + length * torch.arange(block, device=device)
     return Group(
         count=count,
         length=length,
-        block=block,
-        mask_RT=_with_shared(is_own_RR & (seen_R <= seen_R[:, None]), shared),
-        ends=ends,
+        bias_1RR=_bias(is_own_RR & (at_R <= at_R[:, None]))[None],
+        ends_BbR=_bias((at_R <= end_Bb[..., None]) & is_own_RR[end_Bb]),
     )
 
 
-def _with_shared(seen: Tensor, shared: int) -> Tensor:
-    """The same, and all shared positions before."""
-    return torch.cat([seen.new_ones(*seen.shape[:-1], shared), seen], dim=-1)
+def _beginning(shared: int, device: torch.device) -> Tensor:
+    at_P = torch.arange(shared, device=device)
+    return _bias(at_P <= at_P[:, None])[None]
+
+
+def _bias(is_seen: Tensor) -> Tensor:
+    """0 where it is seen, -inf elsewhere, float32."""
+    return torch.zeros(is_seen.shape, device=is_seen.device).masked_fill_(~is_seen, -torch.inf)
