@@ -230,7 +230,7 @@ def open_store(path: str | Path) -> Store:
     if fields is None and ARCHIVE in attributes:
         raise CacheError(f"found a compressed archive at {path}: `fdbpl cache import {path} STORE` makes a store of it")
     if fields is None:
-        raise CacheError(f"no store at {path}: `fdbpl teach CONFIG` makes one")
+        raise CacheError(f"found no store at {path}, expected one: `fdbpl teach CONFIG` makes it")
     try:
         return _parse_root(path, fields)
     except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -27,8 +27,30 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from fdbpl.pipeline.versions import told_version
+
+        typer.echo(told_version())
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_show_version, is_eager=True, help="the version and the code's revision")
+]
+Debug = Annotated[bool, typer.Option("--debug", help="show where an error comes from; anywhere in the line")]
+
+
+@app.callback()
+def root(version: Version = False, debug: Debug = False) -> None:
+    """For --help alone: the version is told while the line is parsed, and `main` has taken --debug out before."""
+
+
 INTERRUPTED = 130  # what the parser makes of an interrupt
 
+CONFIG_FILE = Path("fdbpl.toml")
 Config = Annotated[Path, typer.Argument(help="the run's TOML file; `fdbpl init` writes one")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object on stdout and nothing else")]
 Set = Annotated[
@@ -36,7 +58,11 @@ Set = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="override one key of the config, e.g. crops.seeds=8"),
 ]
 Cluster = Annotated[
-    str | None, typer.Option(help="where tasks run: auto, local or slurm (default: as the config says)")
+    str | None,
+    typer.Option(
+        help="where tasks run: auto, local or slurm (default: as the config says)",
+        autocompletion=lambda: ["auto", "local", "slurm"],
+    ),
 ]
 
 
@@ -50,7 +76,7 @@ def emit(result: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]],
 
 @app.command()
 def teach(
-    config: Config,
+    config: Config = CONFIG_FILE,
     grow: Annotated[
         bool, typer.Option("--grow", help="add the images, crop seeds and class names that an existing store lacks")
     ] = False,
@@ -68,7 +94,7 @@ def teach(
 
 
 @app.command()
-def features(config: Config, set_: Set = None, cluster: Cluster = None, json_: Json = False) -> None:
+def features(config: Config = CONFIG_FILE, set_: Set = None, cluster: Cluster = None, json_: Json = False) -> None:
     """Compute the frozen students' features of the stored crops once, so that training touches no image."""
     result = _workflow(config, set_, cluster, json_).features()
     emit(
@@ -79,7 +105,7 @@ def features(config: Config, set_: Set = None, cluster: Cluster = None, json_: J
 
 
 @app.command()
-def train(config: Config, set_: Set = None, cluster: Cluster = None, json_: Json = False) -> None:
+def train(config: Config = CONFIG_FILE, set_: Set = None, cluster: Cluster = None, json_: Json = False) -> None:
     """Train every student of the config that is not finished."""
     result = _workflow(config, set_, cluster, json_).train()
     emit(
@@ -91,7 +117,7 @@ def train(config: Config, set_: Set = None, cluster: Cluster = None, json_: Json
 
 @app.command()
 def evaluate(
-    config: Config,
+    config: Config = CONFIG_FILE,
     reject: Annotated[
         bool, typer.Option("--reject", help="measure too how images of no listed class are told from the others")
     ] = False,
@@ -126,17 +152,31 @@ def demo(
 _PRESETS = "base-to-new, few-shot, cross-dataset, domain-generalisation, methods (every learner), or tiny (on a laptop)"
 
 
+def _presets() -> list[str]:
+    from fdbpl.pipeline.presets.preset import PRESETS
+
+    return list(PRESETS)
+
+
 @app.command()
 def init(
-    path: Annotated[Path, typer.Argument(help="file to write")] = Path("fdbpl.toml"),
-    preset: Annotated[str, typer.Option(help=_PRESETS)] = "base-to-new",
+    path: Annotated[Path, typer.Argument(help="file to write")] = CONFIG_FILE,
+    preset: Annotated[str, typer.Option(help=_PRESETS, autocompletion=_presets)] = "base-to-new",
+    data: Annotated[
+        Path | None, typer.Option(help="your data set, e.g. a folder with a folder of images for each class")
+    ] = None,
     json_: Json = False,
 ) -> None:
-    """Write a complete, commented config file to start from."""
-    from fdbpl.pipeline.presets.preset import write_preset
+    """Write a complete, commented config file to start from; with --data one that is ready to run."""
+    from fdbpl.pipeline.presets.start import write_start
 
-    write_preset(path, preset)
-    emit({"config": str(path), "preset": preset}, json_, lambda r: typer.echo(f"wrote {r['config']}"))
+    emit(write_start(path, preset, data), json_, _show_start)
+
+
+def _show_start(result: dict[str, Any]) -> None:
+    typer.echo("\n".join([f"wrote {result['config']}", *result["fitted"]]))
+    if result["data"] is not None:
+        typer.echo(f"next: fdbpl plan {result['config']}, or fdbpl submit {result['config']} --watch")
 
 
 @app.command()
@@ -208,7 +248,7 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name="fdbpl", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:  # the outermost place: what is not a person's mistake is raised again
@@ -228,7 +268,10 @@ def _explain(error: Exception, as_json: bool) -> int:
     from fdbpl.slurm.errors import NotStarted, SlurmError
 
     if hasattr(error, "format_message"):  # the parser's own errors: an unknown flag, a missing argument
-        message, code = str(error.format_message()), WRONG_INPUT
+        message, code = f"{str(error.format_message()).rstrip('.')}.{_help_of(error)}", WRONG_INPUT
+    elif isinstance(error, (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError)):
+        # Where no command has looked before: the system's words, with the path.
+        message, code = f"{error.filename}: {error.strerror} (--debug shows where it was wanted)", WRONG_INPUT
     elif isinstance(error, (ValueError, CacheError, NotStarted, SlurmError, StageFailed, PermissionError)):
         message, code = str(error), getattr(error, "exit_code", WRONG_INPUT)
     else:
@@ -237,6 +280,12 @@ def _explain(error: Exception, as_json: bool) -> int:
     if as_json:
         typer.echo(json.dumps({"error": message, "exit_code": code}))
     return code
+
+
+def _help_of(error: Exception) -> str:
+    """What tells the flags and arguments of the command that could not be parsed."""
+    context = getattr(error, "ctx", None)
+    return f" See `{context.command_path} --help`." if context is not None else ""
 
 
 def _interrupt(_signal: int, _frame: object) -> None:

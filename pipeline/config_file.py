@@ -27,10 +27,14 @@ def read_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
 
 def read_values(path: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
     """The plain values of a config file, not looked at yet. Raises ValueError: no such file, no TOML."""
+    if path.is_dir():
+        raise ValueError(f"found a folder at {path}, expected a config file, such as {path / 'fdbpl.toml'}")
     if not path.is_file():
         raise ValueError(f"found no config file at {path}, expected one: `fdbpl init {path}` writes it")
     try:
-        values = tomllib.loads(path.read_text())
+        values = tomllib.loads(path.read_bytes().decode())
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8, expected a TOML file: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is not valid TOML: {error}") from error
     for override in overrides:

@@ -1,11 +1,13 @@
 """Which code a result was got with: versions of packages, commits of work trees."""
 
+import json
 import os
 import subprocess
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
+DISTRIBUTION = "fdbpl"
 _ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -24,6 +26,23 @@ def code_revision() -> str | None:
     """The commit of this code where it runs from its own checkout; None for an installed package, whatever work tree
     that is installed in."""
     return git_revision(_ROOT) if (_ROOT / ".git").exists() else None
+
+
+def told_version() -> str:
+    """The version, and the commit of a checkout or of what pip installed from a repository."""
+    number = installed([DISTRIBUTION]).get(DISTRIBUTION, "not installed")
+    revision = code_revision() or _installed_from()
+    return f"{DISTRIBUTION} {number}" + (f" ({revision})" if revision else "")
+
+
+def _installed_from() -> str | None:
+    """The commit that pip has noted (PEP 610); None for a wheel."""
+    try:
+        noted = distribution(DISTRIBUTION).read_text("direct_url.json")
+    except PackageNotFoundError:
+        return None
+    commit = json.loads(noted).get("vcs_info", {}).get("commit_id") if noted else None
+    return str(commit) if commit else None
 
 
 def git_revision(folder: Path) -> str | None:

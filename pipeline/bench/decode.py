@@ -149,7 +149,7 @@ def size_of(text: str) -> tuple[int, int]:
     """ "500x375" as (500, 375). Raises ValueError."""
     width, _, height = text.partition("x")
     if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise ValueError(f"--sizes: found {text!r}, expected WIDTHxHEIGHT such as 500x375")
+        raise ValueError(f"found the size {text!r}, expected WIDTHxHEIGHT such as 500x375")
     return int(width), int(height)
 
 

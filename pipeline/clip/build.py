@@ -72,7 +72,8 @@ def _why_not(model: str, pretrained: str, error: Exception) -> str:
     return (
         f"the weights {pretrained!r} of {model} are not on this machine, and are not had from elsewhere: {told}\n"
         f"{offline}Bring them into the cache where there is a network, with the same HF_HOME as here "
-        f'(python -c "{load}"), or set `pretrained` to a checkpoint file'
+        f'(python -c "{load}"), or set `pretrained` to a checkpoint file. To see it all work without them: '
+        "`fdbpl init --preset tiny --data FOLDER`, with the two tiny models that fdbpl brings"
     )
 
 

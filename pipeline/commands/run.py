@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fdbpl.pipeline.cli import Cluster, Config, Json, Set, emit, overrides, typed
+from fdbpl.pipeline.cli import CONFIG_FILE, Cluster, Config, Json, Set, emit, overrides, typed
 from fdbpl.pipeline.exit_codes import COMPLETE
 
 Where = Annotated[Path, typer.Argument(metavar="CONFIG", help="the run's TOML file, or its folder")]
@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 def plan(
-    config: Config,
+    config: Config = CONFIG_FILE,
     rate: Rate = None,
     measure: Annotated[bool, typer.Option("--measure", help="run the teacher on a few crops here to know its rate")] = (
         False
@@ -55,7 +55,7 @@ def plan(
 
 
 def submit(
-    config: Config,
+    config: Config = CONFIG_FILE,
     watch: Watch = False,
     grow: Grow = False,
     set_: Set = None,
@@ -74,7 +74,7 @@ def submit(
         emit(result, json_, show_submitted)
 
 
-def status(where: Where, watch: Watch = False, json_: Json = False) -> None:
+def status(where: Where = CONFIG_FILE, watch: Watch = False, json_: Json = False) -> None:
     """How a run stands, and what to type next. Exit code: 0 complete, 3 running, 4 failed, 75 stopped."""
     _status(where, watch=watch, json_=json_)
 
@@ -114,7 +114,7 @@ def _status(where: Path, *, watch: bool, json_: bool) -> None:
 
 
 def logs(
-    where: Where,
+    where: Where = CONFIG_FILE,
     failed: Annotated[bool, typer.Option("--failed", help="tasks that ended badly, grouped by cause")] = False,
     task: Annotated[str | None, typer.Option(help="one task: its id, a student's, or STEP:ID")] = None,
     tail: Annotated[int, typer.Option(min=1, help="last lines of each log")] = 20,
@@ -135,7 +135,7 @@ def logs(
         emit({"logs": latest_logs(chain, found, tail)}, json_, _show_logs)
 
 
-def retry(where: Where, cluster: Cluster = None, watch: Watch = False, json_: Json = False) -> None:
+def retry(where: Where = CONFIG_FILE, cluster: Cluster = None, watch: Watch = False, json_: Json = False) -> None:
     """Run again what is missing of a run, as it was submitted; what is complete is kept, and what is learned of memory,
     time and nodes too. After a change of the config, use submit."""
     from fdbpl.pipeline.run.find import find_chain
@@ -148,7 +148,7 @@ def retry(where: Where, cluster: Cluster = None, watch: Watch = False, json_: Js
         emit(result, json_, show_submitted)
 
 
-def cancel(where: Where, json_: Json = False) -> None:
+def cancel(where: Where = CONFIG_FILE, json_: Json = False) -> None:
     """End all tasks and jobs of a run. What is complete is kept: retry goes on."""
     from fdbpl.pipeline.run.find import find_chain
     from fdbpl.slurm.start import cancel_run
@@ -163,7 +163,7 @@ def cancel(where: Where, json_: Json = False) -> None:
 
 
 def show_script(
-    where: Where,
+    where: Where = CONFIG_FILE,
     step: Annotated[str, typer.Option(help="teach, features, train-1, …")] = "teach",
     json_: Json = False,
 ) -> None:

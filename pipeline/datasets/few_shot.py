@@ -39,7 +39,8 @@ def few_shot(labels: Sequence[int], shots: int, seed: int) -> NDArray[np.int64]:
     if too_few:
         listed = ", ".join(f"class {label} has {found}" for label, found in sorted(too_few.items())[:10])
         raise ValueError(
-            f"{shots} shots need {shots} images of each class; {len(too_few)} classes have fewer: {listed}"
+            f"{shots} shots need {shots} images of each class; {len(too_few)} classes have fewer: {listed}; "
+            f"set shots to {min(too_few.values())} at most, or to 0 for all images"
         )
     generator = random.Random(seed)
     chosen = [position for found in positions.values() for position in generator.sample(found, shots)]

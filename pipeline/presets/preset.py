@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.options import unknown_key
+from fdbpl.pipeline.whole_file import replace_file
 
 PRESETS = ("base-to-new", "few-shot", "cross-dataset", "domain-generalisation", "methods", "tiny")
 
@@ -45,14 +46,18 @@ def _text(name: str) -> str:
     return files("fdbpl.pipeline.presets").joinpath(f"{name}.toml").read_text()
 
 
-def write_preset(path: Path, name: str) -> None:
-    """Write a preset as a config file. Raises ValueError where the file exists or its folder does not."""
-    text = render(RunConfig.model_validate(preset_values(name)), f"the preset {name!r}", preset_notes(name))
+def write_preset(path: Path, name: str, values: dict[str, Any] | None = None) -> None:
+    """Write a preset as a config file, or values that were made of it.
+
+    Raises:
+        ValueError: the file exists, or its folder does not; an unknown name.
+    """
     if path.exists():
         raise ValueError(f"found {path} already, expected no file there: move it, or name another path")
     if not path.parent.is_dir():
         raise ValueError(f"found no folder {path.parent}, expected one to write {path.name} into")
-    path.write_text(text)
+    config = RunConfig.model_validate(preset_values(name) if values is None else values)
+    replace_file(path, render(config, f"the preset {name!r}", preset_notes(name)).encode())
 
 
 def render(config: RunConfig, origin: str, notes: Sequence[Sequence[str]] = ()) -> str:

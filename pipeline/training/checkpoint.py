@@ -19,7 +19,7 @@ from torch import Tensor
 
 from fdbpl.cache_layout.manifest import digest_of
 from fdbpl.pipeline.learners.base import Learner
-from fdbpl.pipeline.students.start_file import check_shapes
+from fdbpl.pipeline.students.start_file import check_shapes, read_start_file
 from fdbpl.pipeline.whole_file import replace_file
 
 log = logging.getLogger(__name__)
@@ -39,11 +39,9 @@ def facts_header(facts: dict[str, Any]) -> dict[str, str]:
 
 def read_prompts(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The prompts and facts of a file that save_prompts wrote. Raises ValueError where it is another file."""
+    facts = read_start_file(path).facts
     with safe_open(path, framework="pt") as file:
-        facts = (file.metadata() or {}).get("fdbpl")
-        if facts is None:
-            raise ValueError(f"found no fdbpl header in {path}, expected prompts written by `fdbpl train`")
-        return {name: file.get_tensor(name) for name in sorted(file.keys())}, json.loads(facts)
+        return {name: file.get_tensor(name) for name in sorted(file.keys())}, facts
 
 
 def prompts_digest(prompts: dict[str, Tensor]) -> str:

@@ -149,5 +149,5 @@ def test_formats(undisturbed, tmp_path):
     overwrite(tmp_path / "b/images/0/label/c.0", bytes(44))
     with pytest.raises(CacheError, match="images/0"):
         diff_stores(undisturbed, tmp_path / "b")
-    with pytest.raises(CacheError, match="no store at"):
+    with pytest.raises(CacheError, match="found no store at"):
         diff_stores(undisturbed, tmp_path / "none")

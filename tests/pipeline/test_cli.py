@@ -126,7 +126,7 @@ def nothing(world: Path) -> None:
         (nothing, ["teach", "fdbpl.toml", "--set", "loading.device=cuda"], "no usable GPU"),
         (nothing, ["train", "fdbpl.toml"], "fdbpl teach"),
         (nothing, ["train", "fdbpl.toml", "--set", "student.0.shots=9"], "class 0 has 4"),
-        (nothing, ["cache", "info", "none.zarr"], "no store at"),
+        (nothing, ["cache", "info", "none.zarr"], "found no store at"),
         (nothing, ["init", "--preset", "huge"], "base-to-new, cross-dataset, domain-generalisation"),
         (nothing, ["init", "none/fdbpl.toml"], "found no folder none"),
         (nothing, ["teach", "fdbpl.toml", "--clutser", "local"], "--clutser"),

@@ -108,12 +108,12 @@ def test_from_damage_to_a_whole_store(store: Path, run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["verify", "none.zarr"], "no store at"),
+        (["verify", "none.zarr"], "found no store at"),
         (["verify", "store.zarr", "--campaign", "student"], "no campaign 'student'"),
         (["verify", "store.zarr", "--jobs", "0"], "--jobs"),
         (["repair", "store.zarr", "--from-report", "none.json"], "none.json: found no report"),
         (["repair", "store.zarr", "--from-report", "store.zarr/zarr.json"], "found no report"),
-        (["seal", "none.zarr"], "no store at"),
+        (["seal", "none.zarr"], "found no store at"),
     ],
 )
 def test_wrong_input_is_told(arguments: list[str], message: str, store: Path, run: Run) -> None:
