@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from fdbpl.pipeline.cli import Json, emit
 from fdbpl.pipeline.commands.bench_evaluate import evaluate
 from fdbpl.pipeline.commands.bench_output import numbers, show_simple, words
 from fdbpl.pipeline.commands.bench_speed import growth, kernels, teacher, train
 from fdbpl.pipeline.commands.bench_start import start
+from fdbpl.pipeline.commands.shared import Json, emit
 from fdbpl.pipeline.exit_codes import FOUND_SOMETHING
 
 bench_app = typer.Typer(

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from fdbpl.pipeline.cli import Json, emit
 from fdbpl.pipeline.commands.bench_output import numbers, show_simple, words
+from fdbpl.pipeline.commands.shared import Json, emit
 
 
 def teacher(

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from fdbpl.pipeline.cli import Json, emit
 from fdbpl.pipeline.commands.bench_output import show_simple
+from fdbpl.pipeline.commands.shared import Json, emit
 
 
 def start(

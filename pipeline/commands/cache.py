@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fdbpl.pipeline.cli import Json, emit
+from fdbpl.pipeline.commands.shared import Json, emit
 from fdbpl.pipeline.commands.store_copy import register
 from fdbpl.pipeline.exit_codes import FOUND_SOMETHING
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fdbpl.pipeline.cli import Json, emit
+from fdbpl.pipeline.commands.shared import Json, emit
 from fdbpl.pipeline.exit_codes import FOUND_SOMETHING
 
 if TYPE_CHECKING:

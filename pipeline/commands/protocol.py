@@ -5,13 +5,8 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from fdbpl.pipeline.cli import Cluster, Config, Json, Set, emit, overrides, typed
+from fdbpl.pipeline.commands.shared import Cluster, Config, Json, Set, emit, overrides, typed
 from fdbpl.pipeline.exit_codes import COMPLETE, RUNNING, TASKS_FAILED
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command()(protocol)
 
 
 def protocol(

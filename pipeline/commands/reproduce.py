@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fdbpl.pipeline.cli import Json, emit, typed
+from fdbpl.pipeline.commands.shared import Json, emit, typed
 
 reproduce_app = typer.Typer(help="Make a published comparison anew, in small.", no_args_is_help=True)
 

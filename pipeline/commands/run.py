@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fdbpl.pipeline.cli import CONFIG_FILE, Cluster, Config, Json, Set, emit, overrides, typed
+from fdbpl.pipeline.commands.shared import CONFIG_FILE, Cluster, Config, Json, Set, emit, overrides, typed
 from fdbpl.pipeline.exit_codes import COMPLETE
 
 Where = Annotated[Path, typer.Argument(metavar="CONFIG", help="the run's TOML file, or its folder")]
@@ -20,12 +20,6 @@ Rate = Annotated[
     list[str] | None,
     typer.Option(metavar="STEP=N", help="units a second of one task, e.g. teach=800 (views) or train=40 (steps)"),
 ]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the program."""
-    for command in (plan, submit, status, logs, retry, cancel, show_script, runs):
-        app.command(name=command.__name__.replace("_", "-"))(command)
 
 
 def plan(

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fdbpl.pipeline.cli import Json, emit
+from fdbpl.pipeline.commands.shared import Json, emit
 from fdbpl.pipeline.exit_codes import FOUND_SOMETHING
 
 Prompts = Annotated[Path, typer.Argument(help="a student's prompts.safetensors")]
@@ -19,12 +19,6 @@ Teacher = Annotated[str | None, typer.Option(help="the same of the teacher, for 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the program."""
-    for command in (export, predict, import_prompts):
-        app.command(name=command.__name__.replace("_", "-"))(command)
-
-
 def export(
     prompts: Prompts,
     out: Annotated[Path, typer.Option(help="file to write: .safetensors, or .npy with the names beside it in .txt")],
@@ -34,7 +28,7 @@ def export(
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
-    """The text classifier of learned prompts as a plain matrix [classes, width], for use from open_clip alone."""
+    """The text classifier of learned prompts as a plain matrix (classes x width), for use from open_clip alone."""
     from fdbpl.pipeline.datasets.name_list import read_names
     from fdbpl.pipeline.device import choose_device
     from fdbpl.pipeline.training.saved_learner import load_learner

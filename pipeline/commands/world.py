@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fdbpl.pipeline.cli import Json, emit
+from fdbpl.pipeline.commands.shared import Json, emit
 
 world_app = typer.Typer(help="The miniature world of the demo, and its tiny CLIPs.", no_args_is_help=True)
 

@@ -26,7 +26,7 @@ def world(shared: Path, tmp_path: Path, run: Run) -> Path:
 
 def test_init_writes_once(run: Run, tmp_path: Path) -> None:
     first = run("init", "a.toml", "--json")
-    assert json.loads(first.stdout) == {"config": "a.toml", "preset": "base-to-new"}
+    assert json.loads(first.stdout) == {"config": "a.toml", "preset": "base-to-new", "data": None, "fitted": []}
     content = (tmp_path / "a.toml").read_text()
     again = run("init", "a.toml")
     assert again.returncode == 2
