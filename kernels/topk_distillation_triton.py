@@ -10,7 +10,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-_CONSTANTS: dict[str, Any] = {"STATS": 3, "LOWEST": -3e38}
+_STATS = 3
+_LOWEST = -3e38
 _DIRECTIONS = {"symmetric": 0, "forward": 1, "reverse": 2}
 _LARGEST_BLOCK = 1024
 
@@ -21,7 +22,7 @@ def forward(
     """Values [B], and what backward wants to be given of them [B, STATS]."""
     num_rows, num_classes = student_BC.shape
     values_B = torch.empty(num_rows, dtype=torch.float32, device=student_BC.device)
-    stats = torch.empty((num_rows, _CONSTANTS["STATS"]), dtype=torch.float32, device=student_BC.device)
+    stats = torch.empty((num_rows, _STATS), dtype=torch.float32, device=student_BC.device)
     _forward[(num_rows,)](
         student_BC.contiguous(),
         value_BK.contiguous(),
@@ -32,6 +33,7 @@ def forward(
         num_classes,
         value_BK.shape[1],
         1.0 / temperature,
+        LOWEST=_LOWEST,
         **_shape(num_classes, value_BK.shape[1], direction),
     )
     return values_B, stats
@@ -73,8 +75,8 @@ def _shape(num_classes: int, num_kept: int, direction: str) -> dict[str, Any]:
         "DIRECTION": _DIRECTIONS[direction],
         "KEPT": triton.next_power_of_2(num_kept),
         "BLOCK": block,
+        "STATS": _STATS,
         "num_warps": 1 if block < 256 else 4,
-        **_CONSTANTS,
     }
 
 
@@ -167,7 +169,6 @@ def _backward(
     KEPT: tl.constexpr,
     BLOCK: tl.constexpr,
     STATS: tl.constexpr,
-    LOWEST: tl.constexpr,
 ):
     row = tl.program_id(0).to(tl.int64)
     student += row * num_classes

@@ -138,7 +138,8 @@ def test_what_does_not_fit_together_is_refused() -> None:
 @pytest.mark.parametrize("variant", [{"KEPT": 16}, {"KEPT": 1, "num_kept": 1}])
 @pytest.mark.parametrize("name", ["_forward", "_backward"])
 def test_the_kernels_compile_for_a_gpu(name: str, variant: dict[str, Any], compile_kernel: Any) -> None:
-    constants = {"DIRECTION": 0, "BLOCK": 1024, **kernels._CONSTANTS, **variant}
+    lowest = {"LOWEST": kernels._LOWEST} if name == "_forward" else {}
+    constants = {"DIRECTION": 0, "BLOCK": 1024, "STATS": kernels._STATS, **lowest, **variant}
     types = {"num_classes": "i32", "num_kept": "i32", "inverse_temperature": "fp32", "index": "*i64"}
     assert ".visible .entry" in compile_kernel(kernels, name, constants, {**types, "student": "*bf16", "grad": "*bf16"})
 
