@@ -90,7 +90,23 @@ class _Wanted:
 def _trained(
     config: RunConfig, wanted: Sequence[_Wanted], data: DataSet, on_progress: OnProgress | None
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Records of students that train together, by their ids; and of which there is none, and why."""
+    """Records of students that train together, by their ids; and of which there is none, and why. Where the device has
+    no memory for so many, each half trains by itself, from the states that are kept."""
+    try:
+        return _trained_together(config, wanted, data, on_progress)
+    except torch.cuda.OutOfMemoryError:
+        if len(wanted) == 1:
+            raise
+    # Outside of `except`: the error holds on to all that it found in memory.
+    torch.cuda.empty_cache()
+    logger.warning("the device has no memory for %d students together: each half trains by itself", len(wanted))
+    halves = [_trained(config, half, data, on_progress) for half in (wanted[::2], wanted[1::2])]
+    return {name: record for records, _ in halves for name, record in records.items()}, halves[0][1] + halves[1][1]
+
+
+def _trained_together(
+    config: RunConfig, wanted: Sequence[_Wanted], data: DataSet, on_progress: OnProgress | None
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
     plans = [one.plan for one in wanted]
     store = config.store.model_copy(update={"path": store_to_read(config, plans[0])})
     here = config.model_copy(update={"store": store})

@@ -7,11 +7,13 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+import torch
 from alone import compare
 
 from fdbpl.cache_layout.reader import open_reader
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.data.load import load_data
+from fdbpl.pipeline.learners.coop import CoOp
 from fdbpl.pipeline.progress import Ui
 from fdbpl.pipeline.run.workflow import Workflow
 from fdbpl.pipeline.run_folder import RunFolder
@@ -163,3 +165,30 @@ def test_stopped_students_go_on_whatever_each_has_done(
     compare(config, config.model_copy(update={"folder": tmp_path / "alone"}))
     caught_up = [(1, range(1)), (2, range(1, 2)), (4, range(2, 5))]
     assert groups == [*caught_up, *[(1, range(5))] * 4], "those behind catch up, then all go on together"
+
+
+def test_a_device_without_memory_for_all_trains_as_many_as_it_can(
+    config_of: MakeConfig,
+    student_table: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A device that has memory for two, and finds that out in the third step."""
+    config = config_of(student_table(epochs=3, seeds=[1, 2, 3, 4, 5]))
+    together, tried = CoOp.texts_together, list[int]()
+
+    def limited(learners: Sequence[CoOp]) -> Any:
+        tried.append(len(learners))
+        if len(learners) > 2 and tried.count(len(learners)) == 3:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return together(learners)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CoOp, "texts_together", staticmethod(limited))
+        records = run_students(config, student_plans(config))
+    assert [record["student"] for record in records] == [plan.id for plan in student_plans(config)]
+    # Five, then three and two; of the three again two, and one by itself, which is no pack.
+    assert list(dict.fromkeys(tried)) == [5, 3, 2]
+    assert "no memory for 5 students together" in caplog.text
+    compare(config, config.model_copy(update={"folder": tmp_path / "alone"}))
