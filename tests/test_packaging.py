@@ -1,5 +1,8 @@
 """The package as others get it: a wheel with all its files, a checkout that shadows nobody's package."""
 
+import json
+import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -40,7 +43,7 @@ def test_the_wheel_holds_every_module_and_data_file(wheel: Path) -> None:
         f"fdbpl/{path.relative_to(ROOT)}"
         for folder in ("cache_layout", "kernels", "pipeline", "slurm")
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in {".py", ".json", ".toml", ".safetensors", ".md"} and "__pycache__" not in path.parts
+        if path.suffix in {".py", ".json", ".toml", ".safetensors", ".md", ".j2", ".css", ".js", ".svg"} and "__pycache__" not in path.parts
     }
     assert expected - names == set()
     assert {name.split("/")[0] for name in names} - {"fdbpl"} == {
@@ -61,6 +64,26 @@ def test_the_wheel_runs_outside_the_checkout(wheel: Path, tmp_path: Path) -> Non
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "site")], cwd=tmp_path, check=True)
     assert "[teacher]" in (tmp_path / "made.toml").read_text()
+
+
+def test_pip_installs_the_wheel_with_its_program(wheel: Path, tmp_path: Path) -> None:
+    """As pipx and `pip install` do it, without its dependencies: those of the tests serve."""
+    site = tmp_path / "site"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site)]
+    subprocess.run([*pip, str(wheel)], check=True, capture_output=True)
+
+    def fdbpl(*arguments: str) -> str:
+        command = [str(site / "bin" / "fdbpl"), *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(site)}
+        return subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True).stdout
+
+    # A wheel says no revision: it is its version.
+    assert re.fullmatch(r"fdbpl \d+\.\d+\.\d+\n", fdbpl("--version"))
+    made = json.loads(fdbpl("world", "make", "play", "--json"))
+    assert (tmp_path / made["teacher"]).is_file()
+    fdbpl("init", "--preset", "tiny", "play/fdbpl.toml")
+    planned = json.loads(fdbpl("plan", "play/fdbpl.toml", "--json"))
+    assert planned["backend"] == "local"
 
 
 def test_an_editable_install_is_the_checkout_itself() -> None:
