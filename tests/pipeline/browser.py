@@ -31,9 +31,7 @@ def opened(browser: Browser, path: Path, **options: Any) -> Iterator[Page]:
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
-    page.on(
-        "request", lambda request: request.url.startswith(("file:", "data:", "blob:")) or complaints.append(request.url)
-    )
+    page.on("request", lambda request: complaints.extend(_elsewhere(request.url)))
     page.goto(path.as_uri())
     yield page
     context.close()
