@@ -161,7 +161,8 @@ def test_the_first_part_that_is_done_has_a_time(
     make_stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch, samples: Path
 ) -> None:
     before, stage = time.time(), make_stage("wait_for_gate", "a")
-    (Path(stage.folder) / "gate").touch()
+    stage.paths.folder.mkdir(exist_ok=True)
+    (stage.paths.folder / "gate").touch()
     record = run_here(stage, monkeypatch, samples)
     assert record.process_began is not None and record.process_began < before
     assert record.started is not None and record.ended is not None and record.first_report is not None
