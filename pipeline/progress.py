@@ -9,11 +9,14 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 OnProgress = Callable[[int, int], None]
 SECONDS_BETWEEN_LINES = 5.0
@@ -28,6 +31,15 @@ class Ui:
     def say(self, text: str) -> None:
         """One line; text may hold rich's markup."""
         self.console.print(text)
+
+    @contextmanager
+    def busy(self, title: str) -> Iterator[None]:
+        """Something turns on a terminal while work lasts of which no part can be counted."""
+        if self.console.is_terminal and not self.console.quiet:
+            with self.console.status(f"{title} …"):
+                yield
+        else:
+            yield
 
     @contextmanager
     def bar(self, title: str, unit: str) -> Iterator[OnProgress]:
@@ -48,11 +60,21 @@ class Ui:
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TextColumn(unit),
+            _Rate(),
             TimeElapsedColumn(),
             TimeRemainingColumn(compact=True),
             console=self.console,
             transient=False,
         )
+
+
+class _Rate(ProgressColumn):
+    """Units a second of the last half minute, or of all where that is too few to tell."""
+
+    def render(self, task: Task) -> Text:
+        whole = task.completed / task.elapsed if task.elapsed else None
+        rate = task.finished_speed or task.speed or whole
+        return Text("" if rate is None else f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s")
 
 
 class _Lines:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+DATA = {".py", ".json", ".toml", ".safetensors", ".md", ".j2", ".css", ".js", ".svg"}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,8 @@ def test_the_wheel_holds_every_module_and_data_file(wheel: Path) -> None:
         f"fdbpl/{path.relative_to(ROOT)}"
         for folder in ("cache_layout", "kernels", "pipeline", "slurm")
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in {".py", ".json", ".toml", ".safetensors", ".md", ".j2", ".css", ".js", ".svg"} and "__pycache__" not in path.parts
+        if path.suffix in {".py", ".json", ".toml", ".safetensors", ".md", ".j2", ".css", ".js", ".svg"}
+        and "__pycache__" not in path.parts
     }
     assert expected - names == set()
     assert {name.split("/")[0] for name in names} - {"fdbpl"} == {

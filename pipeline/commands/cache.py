@@ -91,12 +91,13 @@ def seal(
 
 
 def _show(facts: dict[str, Any]) -> None:
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=facts["store"])
+    table = Table(title=facts["store"], box=SIMPLE, pad_edge=False)
     for column in ("array", "shape", "type"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for column in ("bytes a view", "GB a million views"):
         table.add_column(column, justify="right")
     for array in facts["arrays"]:

@@ -36,11 +36,14 @@ def plan(
     json_: Json = False,
 ) -> None:
     """What a run would do and cost: tasks, jobs, time, GPU-hours, bytes. Starts nothing."""
+    from fdbpl.pipeline.progress import Ui
     from fdbpl.pipeline.run.find import as_argument
     from fdbpl.pipeline.run.plan_table import show_plan
     from fdbpl.pipeline.run.submit import Submission
 
-    planned = Submission.read(config, overrides(set_, cluster, profile), grow=grow).plan(rate or [], measure=measure)
+    with Ui(quiet=json_).busy("planning"):
+        submission = Submission.read(config, overrides(set_, cluster, profile), grow=grow)
+        planned = submission.plan(rate or [], measure=measure)
     flags = [part for change in set_ or () for part in ("--set", change)] + (["--grow"] if grow else [])
     for name, value in (("--cluster", cluster), ("--profile", profile)):
         flags += [name, value] if value is not None else []
@@ -58,10 +61,12 @@ def submit(
     json_: Json = False,
 ) -> None:
     """Start the whole run, from the teacher to the report, and let it finish unattended. What runs is not run twice."""
+    from fdbpl.pipeline.progress import Ui
     from fdbpl.pipeline.run.find import name_of
     from fdbpl.pipeline.run.submit import Submission
 
-    result = Submission.read(config, overrides(set_, cluster, profile), grow=grow).submit(command=typed())
+    with Ui(quiet=json_).busy("looking at data, students and models"):
+        result = Submission.read(config, overrides(set_, cluster, profile), grow=grow).submit(command=typed())
     if watch:
         _status(name_of(config, Path(result["folder"])), watch=True, json_=json_)
     else:

@@ -31,13 +31,16 @@ def export(
     """The text classifier of learned prompts as a plain matrix (classes x width), for use from open_clip alone."""
     from fdbpl.pipeline.datasets.name_list import read_names
     from fdbpl.pipeline.device import choose_device
+    from fdbpl.pipeline.progress import Ui
     from fdbpl.pipeline.training.saved_learner import load_learner
     from fdbpl.pipeline.use.export import export_classifier
 
-    learner, use = load_learner(prompts, choose_device(device), pretrained=pretrained, teacher=teacher)
-    names = read_names(classes) if classes is not None else use.class_names
+    with Ui(quiet=json_).busy("texts of all classes"):
+        learner, use = load_learner(prompts, choose_device(device), pretrained=pretrained, teacher=teacher)
+        names = read_names(classes) if classes is not None else use.class_names
+        result = export_classifier(learner, use, names, out)
     emit(
-        export_classifier(learner, use, names, out),
+        result,
         json_,
         lambda r: typer.echo(
             f"{', '.join(r['files'])}: {r['classes']} classes of width {r['width']}, for {r['model']}"
@@ -58,12 +61,17 @@ def predict(
     """The likeliest classes of images by learned prompts. Exit code 1 where an image cannot be read."""
     from fdbpl.pipeline.datasets.name_list import read_names
     from fdbpl.pipeline.device import choose_device
+    from fdbpl.pipeline.progress import Ui
     from fdbpl.pipeline.training.saved_learner import load_learner
     from fdbpl.pipeline.use import predict as predicting
 
     learner, use = load_learner(prompts, choose_device(device), pretrained=pretrained, teacher=teacher)
     names = read_names(classes) if classes is not None else use.class_names
-    found = list(predicting.predict(learner, names, images, top=top))
+    found = []
+    with Ui(quiet=json_).bar("predict", "images") as on_progress:
+        for one in predicting.predict(learner, names, images, top=top):
+            found.append(one)
+            on_progress(len(found), len(images))
     emit({"predictions": found}, json_, _show_predictions)
     if any("error" in one for one in found):
         raise typer.Exit(FOUND_SOMETHING)

@@ -58,7 +58,7 @@ def result_table(results: dict[str, Any]) -> Table:
     title = f"{results['data']}: {results['protocol']}"
     table = Table(title=title, caption=_note(results), caption_justify="left", box=SIMPLE)
     for number, column in enumerate(_titles(results)):
-        table.add_column(column, justify="right" if number else "left", no_wrap=number > 0)
+        table.add_column(column, justify="right" if number else "left", no_wrap=number > 0, overflow="fold")
     learned_from = len(results["zero_shot"])
     for number, row in enumerate(result_rows(results)):
         table.add_row(*row, end_section=number == learned_from - 1)

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from fdbpl.cache_layout.store import open_store
+from fdbpl.pipeline.config import ClusterConfig
+from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.datasets.world import make_world
 from fdbpl.pipeline.evaluation.features import write_test_features
 from fdbpl.pipeline.labels.feature_names import campaign_of
@@ -25,7 +27,8 @@ from fdbpl.pipeline.reproduce.runs import Layout, TableName, run_by_id
 from fdbpl.pipeline.reproduce.state import ReproductionState, RunState, form_of
 from fdbpl.pipeline.run.todo import SEPARATOR
 from fdbpl.pipeline.students.checked import student_plans
-from fdbpl.pipeline.training.student_run import run_student
+from fdbpl.pipeline.students.packs import packs
+from fdbpl.pipeline.training.student_run import run_students
 from fdbpl.pipeline.weights import model_key
 from fdbpl.pipeline.whole_file import replace_file
 from fdbpl.slurm.progress import report_progress
@@ -83,10 +86,11 @@ def train(folder: Path, task_id: str) -> dict[str, Any]:
     plans = [plan for plan in student_plans(config) if TableName.of_id(plan.id).student == student]
     report = _Sum(len(plans) * _form().steps)
     seconds = 0.0
-    for plan in plans:
-        record = run_student(config, plan, report)
-        seconds += record["train_seconds"]
-        report.add(record["steps"])
+    # One task has them all: no worker waits for a pack.
+    for pack in packs(plans, ClusterConfig(max_workers=1), len(load_data(config.data).class_names)):
+        records = run_students(config, pack, report)
+        seconds += sum(record["train_seconds"] for record in records)
+        report.add(sum(record["steps"] for record in records))
     return {"steps": report.done, "train_seconds": round(seconds, 3)}
 
 

@@ -65,14 +65,24 @@ def _describe(folder: Path) -> dict[str, Any]:
     }
 
 
+def _done(steps: dict[str, list[int]]) -> str:
+    """How far the first step is that is not complete; of a complete run how many tasks it had."""
+    for name, (have, total) in steps.items():
+        if have < total:
+            return f"{name} {have}/{total}"
+    return f"{sum(total for _, total in steps.values())} tasks"
+
+
 def show_runs(result: dict[str, Any]) -> None:
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("run", "state", "done", "submitted", "where", "code", box=SIMPLE, pad_edge=False)
+    table = Table(box=SIMPLE, pad_edge=False)
+    for column in ("run", "state", "done", "submitted", "where", "code"):
+        table.add_column(column, overflow="fold")
     for run in result["runs"]:
-        done = ", ".join(f"{name} {have}/{total}" for name, (have, total) in run["steps"].items() if total)
-        code = (run["code"] or "-")[:12]
-        table.add_row(run["folder"], run["standing"], done, run["submitted"] or "-", run["backend"] or "-", code)
+        submitted = (run["submitted"] or "-")[:16].replace("T", " ")
+        code = (run["code"] or "-")[:8]
+        table.add_row(run["folder"], run["standing"], _done(run["steps"]), submitted, run["backend"] or "-", code)
     Console(highlight=False, markup=False).print(table)

@@ -109,10 +109,13 @@ def show_status(described: dict[str, Any]) -> Any:
     from rich.text import Text
 
     table = Table(box=SIMPLE, pad_edge=False)
-    for number, column in enumerate(COLUMNS):
-        table.add_column(column, justify="right" if number > 1 else "left", no_wrap=number != 1)
-    for step in described["steps"]:
-        table.add_row(*_cells(step))
+    rows = [_cells(step) for step in described["steps"]]
+    # What no step has takes no room: terminals are narrow.
+    shown = [number for number in range(len(COLUMNS)) if number < 2 or any(row[number] not in "-" for row in rows)]
+    for number in shown:
+        table.add_column(COLUMNS[number], justify="right" if number > 1 else "left", no_wrap=number != 1)
+    for row in rows:
+        table.add_row(*(row[number] for number in shown))
     lines = []
     if described["silence"]:
         lines.append(f"Slurm does not answer ({described['silence']}): this is what tasks last told")

@@ -139,7 +139,9 @@ def test_cancel_ends_a_run_and_retry_completes_it(run: Any, call: Any, small: An
     assert 0 < len(done) < 32
 
     retried = told(run("retry", "run.toml", "--json"))
-    assert (retried["backend"], retried["steps"][1]["done"]) == ("local", len(done)), "where it was begun"
+    assert retried["backend"] == "local", "where it was begun"
+    # Each of the two workers may have ended between its block and its record.
+    assert len(done) <= retried["steps"][1]["done"] <= len(done) + 2
     assert ended(call, "run.toml").returncode == 0
     assert {read_record(paths, block).attempt for block in done} == {1}
 

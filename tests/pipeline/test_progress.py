@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -46,3 +47,25 @@ def test_a_quiet_one_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with ui.bar("teach", "views") as on_progress:
         on_progress(10, 10)
     assert capsys.readouterr() == ("", "")
+
+
+def test_on_a_terminal_a_bar_tells_the_rate_and_work_without_parts_turns() -> None:
+    text = io.StringIO()
+    ui = Ui()
+    ui.console = Console(file=text, width=120, force_terminal=True)
+    with ui.bar("teach", "views") as on_progress:
+        on_progress(0, 5000)
+        on_progress(5000, 5000)
+    # A moment's work: thousands a second.
+    assert re.search(r"5000/5000.*views.*\d,\d{3}/s", text.getvalue())
+    with ui.busy("planning"):
+        pass
+    assert "planning …" in text.getvalue()
+
+
+def test_without_a_terminal_work_without_parts_says_nothing() -> None:
+    ui = Ui()
+    text = plain(ui)
+    with ui.busy("planning"):
+        pass
+    assert text.getvalue() == ""

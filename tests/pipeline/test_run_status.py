@@ -140,8 +140,8 @@ def test_a_run_that_goes_on(chain: Chain, submit: Submit) -> None:
     assert numbers == {"total": 10, "done": 8, "running": 1, "pending": 1, "failed": 0, "stopped": 0}
     assert (teach["rate"], teach["unit"], teach["seconds_left"], teach["worst"]) == (5, "views", 30, None)
     assert (train["standing"], train["total"]) == ("waiting", 0)
-    assert row(shown, "teach") == ["teach", "running", "8/10", "1", "1", "-", "5", "views/s", "30", "s"]
-    assert row(shown, "train-1") == ["train-1", "waiting", "0", "-", "-", "-"]
+    assert row(shown, "teach") == ["teach", "running", "8/10", "1", "1", "5", "views/s", "30", "s"]
+    assert row(shown, "train-1") == ["train-1", "waiting", "0", "-", "-"]
     assert shown.splitlines()[-2:] == [f"{chain.folder}: running", "next: fdbpl status run.toml --watch"]
 
 
