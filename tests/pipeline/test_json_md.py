@@ -37,6 +37,7 @@ TYPED = [
     ("features", "features run.toml"),
     ("train", "train run.toml"),
     ("evaluate", "evaluate run.toml"),
+    ("report", "report run.toml"),
     ("export", "export PROMPTS --out c.npy"),
     ("predict", "predict no.jpg --prompts PROMPTS"),
     ("protocol --dry-run", "protocol base-to-new run.toml --root . --dry-run"),
