@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 FOLDERS := cache_layout kernels pipeline slurm
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format types gpu-check clean
+.PHONY: help setup demo test check docs reference format types gpu-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,14 @@ check: types ## what CI runs: lint, format, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p fdbpl
 	$(MAKE) test
+
+docs: setup ## the documentation as a site, in build/site; its reference is made from the program before
+	$(BIN)/python -m fdbpl.pipeline.reference docs/reference
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open build/site/index.html"
+
+reference: setup ## the pages of docs/reference that are made from the program
+	$(BIN)/python -m fdbpl.pipeline.reference docs/reference
 
 format: setup ## format and sort imports
 	$(BIN)/ruff format .
