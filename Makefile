@@ -26,17 +26,17 @@ demo: setup ## make a small world and run the whole main job on it (ARGS='--help
 test: setup packages ## set up and run all tests (ARGS='-k name' to choose)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-# Slurm is tested on a real cluster in a temporary directory, and spdl, a peer of the decoders, needs FFmpeg's libraries;
-# Debian has them as packages.
-PACKAGES := slurm-wlm slurmdbd mariadb-server ffmpeg
-COMMANDS := slurmctld slurmdbd mariadbd ffmpeg
+# Slurm is tested on a real cluster in a temporary directory, pages in a real browser, and spdl, a peer of the decoders,
+# needs FFmpeg's libraries; Debian has them as packages.
+PACKAGES := slurm-wlm slurmdbd mariadb-server ffmpeg chromium
+COMMANDS := slurmctld slurmdbd mariadbd ffmpeg chromium
 .PHONY: packages
 packages:
 	@PATH="$$PATH:/usr/sbin"; missing=; for name in $(COMMANDS); do command -v $$name >/dev/null || missing=1; done; \
 	if [ -z "$$missing" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(PACKAGES); \
-	else echo "Slurm, its accounting or FFmpeg is not installed: tests of it will be skipped. On Debian:" \
+	else echo "Slurm, its accounting, FFmpeg or chromium is not installed: tests of it will be skipped. On Debian:" \
 		"sudo apt-get install $(PACKAGES)"; fi
 
 # mypy and pyright cannot read package_dir, so they see the folders through links.

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from fdbpl.pipeline.evaluation.report import TITLES
-from fdbpl.pipeline.pages.figures import SERIES, figure, new_figure
+from fdbpl.pipeline.pages.figures import SERIES, figure, new_figure, side_by_side
 from fdbpl.pipeline.report.gathered import Gathered
 from fdbpl.pipeline.report.result_tables import means, reference
 
@@ -17,10 +17,10 @@ def accuracy_figures(run: Gathered) -> list[Markup]:
     """What can be drawn of the finished students."""
     if not run.results or not run.results["students"]:
         return []
-    found = [_each_seed(run)]
+    small = [_against_cost(run)]
     if {"base", "new"} <= set(run.results["columns"]):
-        found.append(_base_against_new(run))
-    return [*found, _against_cost(run)]
+        small.insert(0, _base_against_new(run))
+    return [_each_seed(run), side_by_side(*small)]
 
 
 def learning_curves(run: Gathered) -> list[Markup]:
@@ -70,7 +70,7 @@ def _each_seed(run: Gathered) -> Markup:
 
 
 def _base_against_new(run: Gathered) -> Markup:
-    plot = new_figure(5.6, 4.2)
+    plot = new_figure(4.8, 3.8)
     axes = plot.subplots()
     for method in dict.fromkeys(student["method"] for student in run.results["students"]):
         own = _of(run, method)
@@ -88,7 +88,7 @@ def _base_against_new(run: Gathered) -> Markup:
 
 
 def _against_cost(run: Gathered) -> Markup:
-    plot = new_figure(5.6, 3.8)
+    plot = new_figure(4.8, 3.8)
     axes = plot.subplots()
     for method in dict.fromkeys(student["method"] for student in run.results["students"]):
         own = _of(run, method)
@@ -96,7 +96,9 @@ def _against_cost(run: Gathered) -> Markup:
         axes.plot(
             seconds, [student[run.measure] for student in own], "o", color=_colour(run, method), label=method, alpha=0.8
         )
-    axes.set_xscale("log")
+    every = [student["train_seconds"] for student in run.results["students"]]
+    if max(every) > 10 * min(every):
+        axes.set_xscale("log")
     axes.set_xlabel("seconds of training a student", fontsize=9)
     axes.set_ylabel(f"{_unit(run)}, percent", fontsize=9)
     _zero_shot_line(run, axes, across=True)

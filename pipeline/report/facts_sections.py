@@ -9,6 +9,7 @@ from fdbpl.pipeline.pages.page import Section, facts, folded, paragraphs
 from fdbpl.pipeline.pages.tables import table
 from fdbpl.pipeline.report.gathered import Gathered
 from fdbpl.pipeline.report.result_tables import Table
+from fdbpl.pipeline.versions import PACKAGES, code_revision, installed
 
 _NO_STORE = "There is no store yet"
 
@@ -70,6 +71,8 @@ def environment_section(run: Gathered) -> Section:
             body.append(table("submissions", ("submitted", "command", "where", "code"), rows, numeric=()))
     else:
         body.append(paragraphs("It was not submitted as a whole: its steps were run one by one."))
+    now = [("code", code_revision() or "an installed package"), *installed(PACKAGES).items()]
+    body.append(facts([("this page", "was made with"), *now]))
     hosts = sorted({task.host for stage in run.stages for task in stage.tasks})
     if hosts:
         body.append(facts([("tasks ran on", ", ".join(hosts))]))
