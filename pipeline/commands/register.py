@@ -7,6 +7,7 @@ from fdbpl.pipeline.commands.bench import bench_app
 from fdbpl.pipeline.commands.cache import cache_app
 from fdbpl.pipeline.commands.data import data_app
 from fdbpl.pipeline.commands.examples import EXAMPLES
+from fdbpl.pipeline.commands.inspection import inspect_app
 from fdbpl.pipeline.commands.protocol import protocol
 from fdbpl.pipeline.commands.reproduce import reproduce_app
 from fdbpl.pipeline.commands.run import cancel, logs, plan, retry, runs, show_script, status, submit
@@ -21,7 +22,14 @@ PANELS = {
     "Trained prompts": (export, predict, import_prompts),
     "Over many data sets": (protocol,),
 }
-GROUPS = {"cache": cache_app, "data": data_app, "bench": bench_app, "reproduce": reproduce_app, "world": world_app}
+GROUPS = {
+    "inspect": inspect_app,
+    "cache": cache_app,
+    "data": data_app,
+    "bench": bench_app,
+    "reproduce": reproduce_app,
+    "world": world_app,
+}
 
 
 def register(app: typer.Typer) -> None:
