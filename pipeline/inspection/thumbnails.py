@@ -6,6 +6,7 @@ ones a JPEG shows as much and takes a tenth. Letters: B crops, H W pixels.
 
 import io
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image
@@ -23,8 +24,9 @@ _QUALITY = 92
 _BATCH = 64
 
 
+@lru_cache(maxsize=2)
 def store_pixels(opened: Opened, device: str = "cpu") -> Pixels:
-    """Cuts a store's views again, from the images of its run."""
+    """Cuts a store's views again, from the images of its run; made once, for it may have to say by what decoder."""
     reader = opened.reader
     decoder = replay_decoder(opened.config, reader.manifest.fields["decoder"], device)
     return Pixels(decoder, image_root(opened.config), reader.images, StoredWindows(reader))

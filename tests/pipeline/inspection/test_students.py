@@ -1,5 +1,6 @@
 """What students say of stored crops, held against the teacher, and prompt against prompt."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ def test_disagreement_is_that_of_all_crops(trained: RunConfig) -> None:
     with open_inspection(trained) as opened, open_student(opened, plan) as student:
         assert not student.from_pixels
         found = disagreement(opened, student, opened.images(), limit=7, top=2)
+        apart = disagreement(opened, student, opened.images(), limit=512, top=1).surest
         images, seeds = np.repeat(np.arange(128), 4), np.tile(np.arange(4), 128)
         teacher_VC = torch.from_numpy(opened.labels.read(images, seeds)).double().log_softmax(dim=-1)
         features_VD = torch.from_numpy(opened.reader.read(feature_array(plan.config), images, seeds)).double()
@@ -55,7 +57,9 @@ def test_disagreement_is_that_of_all_crops(trained: RunConfig) -> None:
             float(student_VC[view].max().exp()), abs=1e-3
         )
     weights_V = 1 + (teacher_VC.exp() * teacher_VC).sum(dim=-1) / np.log(32)
-    assert all(one.differs for one in found.surest)
+    assert all(one.differs for one in apart) and apart[:7] != apart[-7:]
+    assert len(apart) == pytest.approx(int((teacher_V != student_V).sum()), abs=2)
+    assert [one.crop for one in apart[:7]] == [replace(one.crop, teacher=one.crop.teacher[:1]) for one in found.surest]
     assert found.surest[0].crop.weight == pytest.approx(float(weights_V[teacher_V != student_V].max()), abs=1e-4)
     assert sum(found.counts_W) == 512 and found.counts_W == np.histogram(weights_V, 10, (0, 1))[0].tolist()
     pairs = {
