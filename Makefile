@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 FOLDERS := cache_layout kernels pipeline slurm
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format types gpu-check clean
+.PHONY: help setup demo test check docs reference format types gpu-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,17 +26,17 @@ demo: setup ## make a small world and run the whole main job on it (ARGS='--help
 test: setup packages ## set up and run all tests (ARGS='-k name' to choose)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-# Slurm is tested on a real cluster in a temporary directory, and spdl, a peer of the decoders, needs FFmpeg's libraries;
-# Debian has them as packages.
-PACKAGES := slurm-wlm slurmdbd mariadb-server ffmpeg
-COMMANDS := slurmctld slurmdbd mariadbd ffmpeg
+# Slurm is tested on a real cluster in a temporary directory, pages in a real browser, and spdl, a peer of the decoders,
+# needs FFmpeg's libraries; Debian has them as packages.
+PACKAGES := slurm-wlm slurmdbd mariadb-server ffmpeg chromium
+COMMANDS := slurmctld slurmdbd mariadbd ffmpeg chromium
 .PHONY: packages
 packages:
 	@PATH="$$PATH:/usr/sbin"; missing=; for name in $(COMMANDS); do command -v $$name >/dev/null || missing=1; done; \
 	if [ -z "$$missing" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(PACKAGES); \
-	else echo "Slurm, its accounting or FFmpeg is not installed: tests of it will be skipped. On Debian:" \
+	else echo "Slurm, its accounting, FFmpeg or chromium is not installed: tests of it will be skipped. On Debian:" \
 		"sudo apt-get install $(PACKAGES)"; fi
 
 # mypy and pyright cannot read package_dir, so they see the folders through links.
@@ -49,6 +49,14 @@ check: types ## what CI runs: lint, format, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p fdbpl
 	$(MAKE) test
+
+docs: setup ## the documentation as a site, in build/site; its reference is made from the program before
+	$(BIN)/python -m fdbpl.pipeline.reference docs/reference
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open build/site/index.html"
+
+reference: setup ## the pages of docs/reference that are made from the program
+	$(BIN)/python -m fdbpl.pipeline.reference docs/reference
 
 format: setup ## format and sort imports
 	$(BIN)/ruff format .

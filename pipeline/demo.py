@@ -100,7 +100,7 @@ def show_demo(result: dict[str, Any]) -> None:
         f"computed now: {result['images_made']} images, {result['views_computed']} views, "
         f"{result['students_trained']} students, in {result['seconds']} s"
     )
-    typer.echo(f"store   {result['store']}\nreport  {result['report']}\nconfig  {result['config']}")
+    typer.echo(f"store   {result['store']}\nreport  {result['page']}\nconfig  {result['config']}")
     typer.echo(f"look    fdbpl cache info {result['store']}")
 
 

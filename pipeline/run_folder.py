@@ -23,6 +23,11 @@ class RunFolder:
         return self.root / "report.md"
 
     @property
+    def page_file(self) -> Path:
+        """The report as a page for a browser."""
+        return self.root / "report.html"
+
+    @property
     def scan_log(self) -> Path:
         """What scans of the image files have found; may be removed, then they are read again."""
         return self.root / "scan"
@@ -50,10 +55,15 @@ class RunFolder:
     def test_features(self, model_key: str) -> Path:
         return self.root / "features" / f"{model_key}.safetensors"
 
+    @property
+    def configs(self) -> Path:
+        """The configs that tasks of this run were submitted with."""
+        return self.root / "configs"
+
     def config_file(self, config: RunConfig) -> Path:
         """Where a config is kept for the tasks of a run, by its content: tasks that wait in a queue keep theirs when
         the next command has another."""
-        return self.root / "configs" / f"{hashlib.sha256(_text(config)).hexdigest()[:16]}.json"
+        return self.configs / f"{hashlib.sha256(_text(config)).hexdigest()[:16]}.json"
 
     def save(self, config: RunConfig) -> Path:
         """Keep a config for tasks."""

@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
 DISTRIBUTION = "fdbpl"
+# Those on which a run's numbers may depend.
+PACKAGES = ("fdbpl", "torch", "open_clip_torch", "numpy", "zarr", "submitit", "torchvision", "nvidia-dali-cuda130")
 _ROOT = Path(__file__).resolve().parents[1]
 
 

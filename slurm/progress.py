@@ -24,12 +24,17 @@ SECONDS_BETWEEN_HEARTBEATS = 25.0
 class Reporter:
     """Keeps the last report of the running task and hands some of them on, one at a time, until it is closed.
 
+    Attributes:
+        latest: the last report; None before the first.
+        first: when something was first told to be done, seconds since 1970.
+
     Args:
         write: puts a report, or None before the first one, into the task's record.
     """
 
     def __init__(self, write: Callable[[Progress | None], None]) -> None:
         self.latest: Progress | None = None
+        self.first: float | None = None
         self._write = write
         self._written = float("-inf")
         self._owner = os.getpid()
@@ -42,6 +47,8 @@ class Reporter:
         if os.getpid() != self._owner:
             return
         self.latest = progress
+        if self.first is None and progress.done > 0:
+            self.first = time.time()
         now = time.monotonic()
         if now - self._written < SECONDS_BETWEEN_WRITES:
             return

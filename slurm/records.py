@@ -56,6 +56,8 @@ class TaskRecord:
         attempt: 1 for the first run; 0 while the task has never started.
         host, pid: where it runs or ran.
         started, ended, updated: seconds since 1970, UTC; a task that runs renews `updated` every 25 s.
+        process_began: when the process began that runs it, maybe after others. None in records of earlier versions.
+        first_report: when the task first told of a part that was done, or None.
         result: what the function returned.
         error: set where the state is failed or stopped.
         progress: the last that the task reported, or None.
@@ -73,6 +75,8 @@ class TaskRecord:
     started: float | None = None
     ended: float | None = None
     updated: float | None = None
+    process_began: float | None = None
+    first_report: float | None = None
     result: dict[str, Any] | None = None
     error: TaskError | None = None
     progress: Progress | None = None

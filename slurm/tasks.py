@@ -70,6 +70,7 @@ def _run_task(call: TaskCall, signals: StopSignals, job: str | None) -> int:
         result=ending.result,
         error=ending.error,
         progress=reporter.latest,
+        first_report=reporter.first,
         ended=now,
         updated=now,
     )
@@ -89,12 +90,22 @@ def _begin(call: TaskCall, job: str | None) -> TaskRecord:
         pid=os.getpid(),
         started=now,
         updated=now,
+        process_began=process_began(),
         log=paths.relative(paths.log(call.task_id, attempt)),
         job=job,
         gpu=os.environ.get("CUDA_VISIBLE_DEVICES", ""),
     )
     write_record(paths, record)
     return record
+
+
+def process_began() -> float | None:
+    """When this process began, seconds since 1970, to a hundredth; None where the kernel does not tell."""
+    try:
+        began = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+        return time.time() - (float(Path("/proc/uptime").read_text().split()[0]) - began)
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def _call_function(call: TaskCall, signals: StopSignals, reporter: Reporter) -> _Ending:

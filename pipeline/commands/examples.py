@@ -20,6 +20,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "features": ("fdbpl features run.toml",),
     "train": ("fdbpl train run.toml", "fdbpl train run.toml --cluster local"),
     "evaluate": ("fdbpl evaluate run.toml", "fdbpl evaluate run.toml --reject --json"),
+    "report": (
+        "fdbpl report",
+        "fdbpl report run.toml --tables tables",
+        "fdbpl report runs/caltech101 --out caltech.html",
+    ),
     "export": (
         "fdbpl export prompts.safetensors --out classifier.npy",
         "fdbpl export prompts.safetensors --out classifier.safetensors --classes names.txt",

@@ -9,6 +9,7 @@ from fdbpl.pipeline.commands.data import data_app
 from fdbpl.pipeline.commands.examples import EXAMPLES
 from fdbpl.pipeline.commands.inspection import inspect_app
 from fdbpl.pipeline.commands.protocol import protocol
+from fdbpl.pipeline.commands.report import report
 from fdbpl.pipeline.commands.reproduce import reproduce_app
 from fdbpl.pipeline.commands.run import cancel, logs, plan, retry, runs, show_script, status, submit
 from fdbpl.pipeline.commands.steps import evaluate, features, teach, train
@@ -19,6 +20,7 @@ PANELS = {
     "Begin": (demo, doctor, init),
     "A run": (plan, submit, status, logs, retry, cancel, runs, show_script),
     "Its steps, one by one": (teach, features, train, evaluate),
+    "Results": (report,),
     "Trained prompts": (export, predict, import_prompts),
     "Over many data sets": (protocol,),
 }

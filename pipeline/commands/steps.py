@@ -74,7 +74,7 @@ def show_results(results: dict[str, Any]) -> None:
     rejected = rejection_table(results)
     if rejected is not None:
         console.print(rejected)
-    typer.echo(f"report: {results['report']}")
+    typer.echo(f"report: {results['report']}, and as a page {results['page']}")
 
 
 def _workflow(path: Path, set_: list[str] | None, cluster: str | None, json_: bool) -> "Workflow":

@@ -33,7 +33,15 @@ from fdbpl.pipeline.values import LossTerms, Prediction, Targets
 @dataclass(frozen=True, kw_only=True)
 class Fdbpl(Distilling):
     """The form and the weights of its terms; a weight of 0 leaves a term out. Without crop weights (`weights = "none"`)
-    w is 1, which leaves no rejection. Without negative prompts FDBPL is KDPL with `weights = "informative"`."""
+    w is 1, which leaves no rejection. Without negative prompts FDBPL is KDPL with `weights = "informative"`.
+
+    form: `corrected`, with the ranking that was meant; `as_published`, whose ranking is zero; or `presence`.
+    rejection: weight of the term by which the negative prompt tells nothing of poor crops.
+    separation: weight of the cosine between the logits of both prompts.
+    ranking: weight of the ranking of the classes' differences.
+    margin: by which an image is to lie further along its own class's difference.
+    presence: weight of the term of `form = "presence"`, which stands in place of the three.
+    """
 
     name: ClassVar[str] = "fdbpl"
     dual: ClassVar[bool] = True

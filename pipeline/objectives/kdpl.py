@@ -25,7 +25,10 @@ class Kdpl(Distilling):
 @dataclass(frozen=True, kw_only=True)
 class KdplClassAgnostic(Kdpl):
     """KDPL where not even the names of the training classes are known: of a fixed vocabulary each batch uses the
-    `most_classes` that the teacher finds likeliest on average over the batch (K_MAX = 1000 as published)."""
+    `most_classes` that the teacher finds likeliest on average over the batch (K_MAX = 1000 as published).
+
+    most_classes: names of the vocabulary that a batch uses at most.
+    """
 
     name: ClassVar[str] = "kdpl_ca"
     by_vocabulary: ClassVar[bool] = True

@@ -15,6 +15,8 @@ from fdbpl.pipeline.values import LossTerms, Prediction, Targets
 
 @dataclass(frozen=True, kw_only=True)
 class PromptKd(Distilling):
+    """weight_of_kl: factor of the divergence, a mean over the classes; 1000 as published, 200 for some data sets."""
+
     name: ClassVar[str] = "promptkd"
     dual: ClassVar[bool] = False
 

@@ -36,6 +36,11 @@ def figure(name: str, plot: "Figure", caption: str, alt: str) -> Markup:
     ).format(name, alt, Markup(_svg(name, plot)), caption)
 
 
+def side_by_side(*figures: Markup) -> Markup:
+    """Figures beside one another where the screen is wide enough."""
+    return Markup('<div class="beside">{}</div>').format(Markup("").join(figures))
+
+
 def picture(name: str, content: bytes, caption: str, alt: str) -> Markup:
     """An image as it is in a JPEG or PNG file."""
     kind = "png" if content.startswith(b"\x89PNG") else "jpeg"
@@ -64,12 +69,13 @@ def _svg(name: str, plot: "Figure") -> str:
 def _in_page_colours(plot: "Figure") -> None:
     """What was left black is the page's ink; frames and grids are its lines."""
     from matplotlib.colors import to_rgba
+    from matplotlib.lines import Line2D
     from matplotlib.text import Text
 
-    for text in plot.findobj(Text):
-        assert isinstance(text, Text)
-        if to_rgba(text.get_color()) == (0, 0, 0, 1):
-            text.set_color(_INK)
+    for drawn in (*plot.findobj(Text), *plot.findobj(Line2D)):
+        assert isinstance(drawn, Text | Line2D)
+        if to_rgba(drawn.get_color()) == (0, 0, 0, 1):
+            drawn.set_color(_INK)
     for axes in plot.axes:
         for side, spine in axes.spines.items():
             spine.set_color(_LINE)

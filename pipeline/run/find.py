@@ -4,6 +4,9 @@ import shlex
 import tomllib
 from pathlib import Path
 
+from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.config_file import read_config
+from fdbpl.pipeline.run_folder import RunFolder, saved_config
 from fdbpl.slurm.chain import Chain, chain_file, load_chain
 
 
@@ -32,6 +35,20 @@ def name_of(path: Path, folder: Path) -> Path:
 def as_argument(path: Path) -> str:
     """A path as a command's argument: one that begins with a dash would be taken for an option."""
     return f"./{path}" if str(path).startswith("-") else str(path)
+
+
+def config_of_run(path: Path) -> RunConfig:
+    """The config of a file, or the one that a run folder was given last.
+
+    Raises:
+        ValueError: as `read_config`; a folder that holds no config of a run.
+    """
+    if not path.is_dir():
+        return read_config(path)
+    kept = sorted(RunFolder(path).configs.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
+    if not kept:
+        raise ValueError(f"found no run in {path}, expected a run's folder or its config file: `fdbpl runs` lists them")
+    return saved_config(kept[-1])
 
 
 def find_chain(path: Path) -> Chain:

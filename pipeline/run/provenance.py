@@ -7,13 +7,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from fdbpl.pipeline.versions import code_revision, git_revision, installed
+from fdbpl.pipeline.versions import PACKAGES, code_revision, git_revision, installed
 from fdbpl.slurm.chain import Chain, load_chain
 from fdbpl.slurm.journal import read_journal
 from fdbpl.slurm.json_files import read_json, write_json
 from fdbpl.slurm.records import TaskRecord, read_record
-
-PACKAGES = ("fdbpl", "torch", "open_clip_torch", "numpy", "zarr", "submitit", "torchvision", "nvidia-dali-cuda130")
 
 
 def note_submission(chain: Chain, *, command: str, backend: str) -> None:

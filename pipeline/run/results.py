@@ -1,6 +1,7 @@
 """The results of a run as files: the table in JSON and in Markdown, with what they were made of."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from fdbpl.pipeline.whole_file import replace_json
 def is_current(config: RunConfig) -> bool:
     """Whether the results are there, and were made of what there is now."""
     folder = RunFolder(config.folder)
-    return folder.report_file.exists() and read_results(config).get("made_of") == _made_of(config)
+    written = folder.report_file.exists() and folder.page_file.exists()
+    return written and read_results(config).get("made_of") == _made_of(config)
 
 
 def read_results(config: RunConfig) -> dict[str, Any]:
@@ -25,19 +27,21 @@ def read_results(config: RunConfig) -> dict[str, Any]:
 
 
 def write_results(config: RunConfig) -> dict[str, Any]:
-    """Evaluate all finished students, and write results.json and report.md; the results.
+    """Evaluate all finished students, and write results.json, report.md and report.html; the results.
 
     Raises:
         ValueError: the test images' features are not there.
     """
     from fdbpl.pipeline.evaluation.evaluate import evaluate
     from fdbpl.pipeline.evaluation.report import write_report
+    from fdbpl.pipeline.report.run_report import write_run_report
 
     made_of = _made_of(config)
     results = {**evaluate(config), "made_of": made_of}
     folder = RunFolder(config.folder)
     write_report(folder.report_file, results)
     replace_json(folder.results_file, results)
+    write_run_report(config, command=f"fdbpl status {shlex.quote(str(config.folder))}")
     return results
 
 

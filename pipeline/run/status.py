@@ -50,7 +50,7 @@ def _driver_said(status: ChainStatus, folder: str) -> str:
 def next_command(status: ChainStatus, folder: str, typed: str) -> str:
     """What a person would type next."""
     if status.standing == "complete":
-        return shlex.join(["cat", f"{folder}/report.md"])
+        return f"fdbpl report {typed}"
     if status.standing == "running" and any("held" in step.waiting.lower() for step in status.steps):
         return f"fdbpl retry {typed} (lets go on what Slurm holds)"
     return {

@@ -122,10 +122,11 @@ class Workflow:
         }
 
     def evaluate(self) -> dict[str, Any]:
-        """Accuracies of hand-written prompts and of all finished students; writes results.json and report.md."""
+        """Accuracies of hand-written prompts and of all finished students; writes results.json and the reports."""
         self._run(["test-features", *evaluation_steps(self.config)])
         results = read_results(self.config)
-        return {**results, "results": str(self.folder.results_file), "report": str(self.folder.report_file)}
+        paths = {"results": self.folder.results_file, "report": self.folder.report_file, "page": self.folder.page_file}
+        return results | {name: str(path) for name, path in paths.items()}
 
     def _check_students(self, plans: Sequence[StudentPlan], data: DataSet) -> None:
         """Refuse before any task is started what each of them would refuse; the store is opened once for all."""

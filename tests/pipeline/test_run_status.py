@@ -91,7 +91,7 @@ def row(text: str, name: str) -> list[str]:
 @pytest.mark.parametrize(
     ("records", "finished", "standing", "code", "then"),
     [
-        ([complete("a")], True, "complete", 0, "cat '{folder}/report.md'"),
+        ([complete("a")], True, "complete", 0, "fdbpl report 'my run'"),
         ([complete("a"), failed("b")], False, "failed", 4, "fdbpl logs 'my run' --failed, then: fdbpl retry 'my run'"),
         ([TaskRecord(task_id="a", state="stopped")], False, "stopped", 75, "fdbpl retry 'my run'"),
         ([], False, "waiting", 75, "fdbpl retry 'my run'"),

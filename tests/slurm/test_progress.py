@@ -155,3 +155,15 @@ def test_heartbeats_that_cannot_be_written_do_not_disturb_the_task(
     with Reporter(write).heartbeat():
         assert tried_twice.wait(10)
     assert str(error) in caplog.text
+
+
+def test_the_first_part_that_is_done_has_a_time(
+    make_stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch, samples: Path
+) -> None:
+    before, stage = time.time(), make_stage("wait_for_gate", "a")
+    stage.paths.folder.mkdir(exist_ok=True)
+    (stage.paths.folder / "gate").touch()
+    record = run_here(stage, monkeypatch, samples)
+    assert record.process_began is not None and record.process_began < before
+    assert record.started is not None and record.ended is not None and record.first_report is not None
+    assert before <= record.started <= record.first_report <= record.ended

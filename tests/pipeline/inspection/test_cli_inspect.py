@@ -29,6 +29,13 @@ def inspect(
     return lambda what, *arguments: call("inspect", what, "run.toml", *arguments, *places)
 
 
+def documented(command: str) -> set[str]:
+    """The keys that the reference says a command's object has."""
+    reference = (Path(__file__).parents[3] / "docs" / "reference" / "json.md").read_text()
+    (section,) = re.findall(rf"^### `fdbpl {command}`\n(.*?)^##", reference, flags=re.MULTILINE | re.DOTALL)
+    return set(re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE))
+
+
 @pytest.mark.parametrize(
     ("arguments", "cards", "figures"),
     [
@@ -46,6 +53,7 @@ def test_each_tells_numbers_and_writes_a_page_of_one_file(
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["page"] == "page.html" and told["store"].endswith("store.zarr")
+    assert set(told) == documented(f"inspect {arguments[0]}")
     page = (tmp_path / "page.html").read_text()
     assert len(re.findall('<figure class="crop"', page)) == cards
     assert len(re.findall('<img class="crop-pixels', page)) == cards
