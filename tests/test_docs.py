@@ -155,3 +155,29 @@ def test_the_commands_that_measure_have_these_options() -> None:
             check=False,
         )
         assert answer.returncode == 0 and asked and not {option for option in asked if option not in answer.stdout}
+
+
+def test_the_python_of_python_md_runs_in_order(tmp_path: Path) -> None:
+    make_world(tmp_path / "play/world", spec=WorldSpec(train_per_class=4, val_per_class=0, test_per_class=1), seed=1)
+    unpack_tiny_checkpoints(tmp_path / "play/models")
+    write_preset(tmp_path / "play/fdbpl.toml", "tiny")
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text(), flags=re.DOTALL)
+    code = "\n".join(blocks)
+    answer = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    lines = answer.stdout.splitlines()
+    assert lines[0] == "coop-cross_entropy-hard-seed1 local"
+    assert [line.split()[0] for line in lines[1:4]] == [
+        "coop-cross_entropy-hard",
+        "coop-kdpl-cached",
+        "coop-fdbpl-cached",
+    ]
+    assert lines[-2] == "torch.Size([2, 64])"
+    assert lines[-1].endswith("torch.Size([64, 3, 48, 48]) torch.Size([64, 2])")
