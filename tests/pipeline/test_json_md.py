@@ -88,7 +88,7 @@ KEPT: dict[str, tuple[str, set[str]]] = {
         {"folder", "report", "computed", "task_seconds", "seconds"},
     ),
 }
-# Not run here: they draw a whole world or train models, need a GPU or another student, or take longer; their own
+# Not run here: they draw a world or train models, need a GPU or another kind of student, or last longer; their own
 # tests run them.
 NOT_RUN = {
     "demo",
