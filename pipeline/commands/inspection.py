@@ -114,15 +114,15 @@ def image(
     with open_inspection(run, names) as opened:
         paths = opened.reader.images.paths
         number = find_image(paths, image) if image else drawn_image(opened.images(class_), seed)
-        found = image_crops(opened, number, top=top)[: limit or None]
+        found = image_crops(opened, number, top=top)
         result = {
             "store": str(run.store.path),
             "image": paths[number],
             "class": opened.class_of(number),
-            "crops": [crop.to_json() for crop in found],
+            "crops": [crop.to_json() for crop in found[: limit or None]],
         }
         name = f"image-{paths[number]}"
-        _page(result, run, out, name, (lambda: image_page(opened, found)) if page else None)
+        _page(result, run, out, name, (lambda: image_page(opened, found, limit)) if page else None)
     emit(result, json_, lambda r: show_crops(r, ("crops",)))
 
 

@@ -47,9 +47,9 @@ def gallery(opened: Opened, name: str, cards: Sequence[Card]) -> Markup:
     return _markup("cards.html.j2", name=name, cards=_filled(opened, cards), beside=beside)
 
 
-def image_with_crops(opened: Opened, name: str, cards: Sequence[Card]) -> Markup:
-    """One image with its crops drawn on it, with their mean weight at each spot, and the crops as cards; rectangle and
-    card point at each other.
+def image_with_crops(opened: Opened, name: str, cards: Sequence[Card], crops: Sequence[Crop]) -> Markup:
+    """One image with crops drawn on it, with the mean weight of all its `crops` at each spot, and the drawn ones as
+    cards; rectangle and card point at each other.
 
     Raises:
         UnreadableImages: the image is gone or has changed.
@@ -57,7 +57,7 @@ def image_with_crops(opened: Opened, name: str, cards: Sequence[Card]) -> Markup
     image = cards[0].crop.image
     whole = _uri(whole_images(opened, [image], _ALONE)[image], "jpeg")
     filled = _filled(opened, cards)
-    found = heat([card.crop for card in cards])
+    found = heat(crops)
     return _markup(
         "image.html.j2",
         name=name,

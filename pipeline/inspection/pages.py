@@ -69,8 +69,9 @@ def crops_page(opened: Opened, found: Extremes, class_name: str) -> Page:
     )
 
 
-def image_page(opened: Opened, crops: Sequence[Crop]) -> Page:
-    """An image with its crops."""
+def image_page(opened: Opened, crops: Sequence[Crop], limit: int = 0) -> Page:
+    """An image with its crops, of which the first `limit` are shown (0: all)."""
+    cards = [Card(crop=crop) for crop in crops[: limit or None]]
     first, last = crops[0], crops[-1]
     right = sum(crop.teacher[0][0] == crop.class_name for crop in crops)
     taken = f"; the teacher takes {right} of them for {first.class_name}" if first.class_name else ""
@@ -81,7 +82,7 @@ def image_page(opened: Opened, crops: Sequence[Crop]) -> Page:
             Section(
                 name="crops",
                 title="Its crops, the most informative first",
-                body=(image_with_crops(opened, "crop", [Card(crop=crop) for crop in crops]), _asked(opened)),
+                body=(image_with_crops(opened, "crop", cards, crops), _asked(opened)),
                 note=f"{_CARDS} Each crop is as the teacher saw it.",
             ),
         ),

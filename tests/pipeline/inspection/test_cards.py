@@ -11,6 +11,7 @@ from PIL import Image
 from fdbpl.pipeline.inspection.cards import Card, gallery, image_with_crops
 from fdbpl.pipeline.inspection.crops import Crop, read_crops
 from fdbpl.pipeline.inspection.extremes import image_crops
+from fdbpl.pipeline.inspection.heat import heat
 from fdbpl.pipeline.inspection.opened import Opened
 from fdbpl.pipeline.inspection.thumbnails import thumbnails
 
@@ -24,7 +25,7 @@ def test_names_are_text_whatever_is_in_them(opened: Opened) -> None:
     bad = '<script>alert("x")</script>'
     crop = replace(a_crop(opened), path=bad, class_name=bad, teacher=((bad, 0.5),))
     card = Card(crop=crop, facts=((bad, bad),), answers=((bad, crop.teacher),))
-    for page in (gallery(opened, "some", [card]), image_with_crops(opened, "some", [card])):
+    for page in (gallery(opened, "some", [card]), image_with_crops(opened, "some", [card], [crop])):
         assert "<script" not in page and "&lt;script&gt;alert(&#34;x&#34;)" in page
 
 
@@ -53,8 +54,16 @@ def test_the_class_of_the_image_is_marked_alone(opened: Opened) -> None:
 
 def test_crops_on_their_image_and_cards_point_at_each_other(opened: Opened) -> None:
     crops = image_crops(opened, 9, top=1)
-    page = image_with_crops(opened, "crop", [Card(crop=crop) for crop in crops])
+    page = image_with_crops(opened, "crop", [Card(crop=crop) for crop in crops], crops)
     links = re.findall(r'<a class="crop-box" href="#(crop-\d)" id="(crop-box-\d)"', page)
     assert links == [(f"crop-{n}", f"crop-box-{n}") for n in (4, 3, 2, 1)]  # the most informative lies on top
     assert re.findall(r'<figure class="crop" id="(crop-\d)"', page) == ["crop-1", "crop-2", "crop-3", "crop-4"]
     assert page.count("data:image/jpeg") == 2  # with the rectangles, and below the heat
+
+
+def test_the_heat_is_of_all_crops_however_many_are_shown(opened: Opened) -> None:
+    crops = image_crops(opened, 9, top=1)
+    page = image_with_crops(opened, "crop", [Card(crop=crops[0])], crops)
+    assert page.count('<figure class="crop"') == 1
+    assert base64.b64encode(heat(crops).png()).decode() in page
+    assert heat(crops).png() != heat(crops[:1]).png()

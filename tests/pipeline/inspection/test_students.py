@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn.functional import normalize
+from vit_files import vit_files
 
 from fdbpl.pipeline.clip.backbone import load_backbone
 from fdbpl.pipeline.config import RunConfig
@@ -15,8 +16,13 @@ from fdbpl.pipeline.inspection.disagreement import disagreement
 from fdbpl.pipeline.inspection.opened import open_inspection
 from fdbpl.pipeline.inspection.similarity import check_dual, similarity
 from fdbpl.pipeline.inspection.students import find_student, open_student
+from fdbpl.pipeline.inspection.thumbnails import store_pixels
 from fdbpl.pipeline.labels.feature_names import feature_array
+from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.students.plan import list_plans
+from fdbpl.pipeline.training.saved_learner import load_learner
+from fdbpl.pipeline.training.student_run import run_student
+from fdbpl.pipeline.values import Views
 
 FDBPL, KDPL, COCOOP = "coop-fdbpl-cached-seed1", "coop-kdpl-cached-seed1", "cocoop-fdbpl-cached-seed1"
 
@@ -88,6 +94,35 @@ def test_features_that_are_not_stored_are_made_of_the_images(trained: RunConfig)
                 found_BC = student.predict(images, seeds).logits_BC
     assert not torch.equal(found_BC, expected_BC)
     assert torch.allclose(found_BC, expected_BC, atol=0.02)
+
+
+def test_a_learner_that_changes_the_image_encoder_reads_pixels(taught: RunConfig, tmp_path: Path) -> None:
+    """As the saved prompts answer by themselves, of pixels that were cut by the store's windows."""
+    keys = vit_files(tmp_path, "inspected-vit", image_size=32)
+    vpt = {"learner": ("vpt",), "learner_options": {"vpt": {"depth": 3}}}
+    table = taught.student[0].model_copy(update={**keys, **vpt, "supervision": ("cached",), "epochs": 1})
+    loading = taught.loading.model_copy(update={"batch_size": 6})
+    config = taught.model_copy(update={"folder": tmp_path / "run", "student": (table,), "loading": loading})
+    (plan,) = list_plans(config)
+    run_student(config, plan)
+    with open_inspection(config) as opened, open_student(opened, find_student(config, plan.id)) as student:
+        assert student.from_pixels and student.batch_size == 6
+        found = disagreement(opened, student, opened.images(most=3, seed=1), limit=99, top=1)
+        assert found.num_views == len(found.farthest) == 12
+        images_B = np.array([one.crop.image for one in found.farthest])
+        seeds_B = np.array([one.crop.seed for one in found.farthest])
+        learner, _ = load_learner(RunFolder(config.folder).student(plan.id).prompts_file)
+        ids_B = torch.from_numpy(images_B)
+        pixels_BCHW = store_pixels(opened)(images_B, seeds_B, 32)
+        views = Views(image_ids_B=ids_B, seeds_B=ids_B, labels_B=ids_B, pixels_BCHW=pixels_BCHW)
+        with torch.no_grad():
+            logits_BC = learner.predict(views, learner.texts(opened.class_names)).logits_BC
+        teacher_BC = torch.from_numpy(opened.labels.read(images_B, seeds_B)).log_softmax(dim=-1)
+    divergence_B = (teacher_BC.exp() * (teacher_BC - logits_BC.log_softmax(dim=-1))).sum(dim=-1)
+    assert [one.divergence for one in found.farthest] == pytest.approx(divergence_B.tolist(), rel=1e-4)
+    assert [one.student[0][1] for one in found.farthest] == pytest.approx(
+        logits_BC.softmax(dim=-1).max(dim=-1).values.tolist(), rel=1e-4
+    )
 
 
 def test_texts_that_depend_on_the_image_are_asked_in_small_batches(trained: RunConfig) -> None:
