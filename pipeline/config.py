@@ -209,6 +209,15 @@ class EvaluateConfig(Section):
     )
 
 
+class MetricsConfig(Section):
+    """Where students' metrics go beside metrics.jsonl."""
+
+    sinks: tuple[Literal["tensorboard", "wandb"], ...] = Field(
+        (), description="tensorboard, and wandb (Weights & Biases, offline unless WANDB_MODE says otherwise)"
+    )
+    project: str = Field("fdbpl", description="project of Weights & Biases")
+
+
 class StepConfig(Section):
     """What tasks of one step ask for, where that differs from the run's."""
 
@@ -253,6 +262,7 @@ class RunConfig(Section):
     loading: LoadingConfig = Field(default_factory=LoadingConfig)
     student: tuple[StudentConfig, ...] = ()
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+    metrics: MetricsConfig = Field(default_factory=MetricsConfig)
     cluster: ClusterConfig = Field(default_factory=ClusterConfig)
 
     @model_validator(mode="after")
