@@ -152,10 +152,11 @@ class StudentConfig(ModelConfig):
     )
     prompts: str = Field("", description="file of prompts that its students begin with, in place of hand-written words")
     learner: tuple[str, ...] = Field(
-        ("coop",), description="what is learned: coop, cocoop, vpt, maple, promptsrc, promptkd"
+        ("coop",), description="what is learned: coop, cocoop, vpt, maple, promptsrc, promptkd, or FILE.py:CLASS"
     )
     objective: tuple[str, ...] = Field(
-        ("kdpl",), description="the loss: cross_entropy, pseudo_labels, kdpl, kdpl_ca, promptkd, fdbpl"
+        ("kdpl",),
+        description="the loss: cross_entropy, pseudo_labels, kdpl, kdpl_ca, promptkd, fdbpl, or FILE.py:CLASS",
     )
     supervision: tuple[Supervision, ...] = Field(
         ("cached",), description="where targets come from: hard, online, cached"
