@@ -14,7 +14,6 @@ from fdbpl.pipeline.config import ClusterConfig, StoreConfig, TeacherConfig
 from fdbpl.slurm.profile import Profile
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("quick-start.md", *(f"how-to/{path.name}" for path in sorted((DOCS / "how-to").glob("*.md"))))
 # What is written into configs so that each runs in seconds.
 SMALLER = (
     ("seeds = 16 ", "seeds = 2 "),
