@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fdbpl.pipeline.commands.inspection_tables import show_crops, show_prompts, show_store, show_student
-from fdbpl.pipeline.commands.shared import Config, Json, Set, emit, overrides
+from fdbpl.pipeline.commands.shared import CONFIG_FILE, Config, Json, Set, emit, overrides
 
 if TYPE_CHECKING:
     from fdbpl.pipeline.config import RunConfig
@@ -35,7 +35,7 @@ MakePage = Annotated[bool, typer.Option("--page/--no-page", help="write the page
 
 @inspect_app.command()
 def store(
-    config: Config,
+    config: Config = CONFIG_FILE,
     class_: ClassName = "",
     names: Names = "all",
     images: Images = 0,
@@ -62,7 +62,7 @@ def store(
 
 @inspect_app.command()
 def crops(
-    config: Config,
+    config: Config = CONFIG_FILE,
     class_: ClassName = "",
     names: Names = "all",
     limit: Limit = 12,
@@ -92,7 +92,7 @@ def crops(
 
 @inspect_app.command()
 def image(
-    config: Config,
+    config: Config = CONFIG_FILE,
     image: Annotated[str, typer.Argument(help="its path as in the store, or a part of just one (default: any)")] = "",
     class_: ClassName = "",
     names: Names = "all",
