@@ -53,7 +53,7 @@ check: types ## what CI runs: lint, format, types, tests
 docs: setup ## the documentation as a site, in build/site; its reference is made from the program before
 	$(BIN)/python -m fdbpl.pipeline.reference docs/reference
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo "open build/site/index.html"
+	@echo "open build/site/index.html; with search: $(BIN)/python -m http.server --directory build/site"
 
 reference: setup ## the pages of docs/reference that are made from the program
 	$(BIN)/python -m fdbpl.pipeline.reference docs/reference

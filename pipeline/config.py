@@ -152,10 +152,11 @@ class StudentConfig(ModelConfig):
     )
     prompts: str = Field("", description="file of prompts that its students begin with, in place of hand-written words")
     learner: tuple[str, ...] = Field(
-        ("coop",), description="what is learned: coop, cocoop, vpt, maple, promptsrc, promptkd"
+        ("coop",), description="what is learned: coop, cocoop, vpt, maple, promptsrc, promptkd, or FILE.py:CLASS"
     )
     objective: tuple[str, ...] = Field(
-        ("kdpl",), description="the loss: cross_entropy, pseudo_labels, kdpl, kdpl_ca, promptkd, fdbpl"
+        ("kdpl",),
+        description="the loss: cross_entropy, pseudo_labels, kdpl, kdpl_ca, promptkd, fdbpl, or FILE.py:CLASS",
     )
     supervision: tuple[Supervision, ...] = Field(
         ("cached",), description="where targets come from: hard, online, cached"
@@ -209,6 +210,15 @@ class EvaluateConfig(Section):
     )
 
 
+class MetricsConfig(Section):
+    """Where students' metrics go beside metrics.jsonl."""
+
+    sinks: tuple[Literal["tensorboard", "wandb"], ...] = Field(
+        (), description="tensorboard, and wandb (Weights & Biases, offline unless WANDB_MODE says otherwise)"
+    )
+    project: str = Field("fdbpl", description="project of Weights & Biases")
+
+
 class StepConfig(Section):
     """What tasks of one step ask for, where that differs from the run's."""
 
@@ -253,6 +263,7 @@ class RunConfig(Section):
     loading: LoadingConfig = Field(default_factory=LoadingConfig)
     student: tuple[StudentConfig, ...] = ()
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+    metrics: MetricsConfig = Field(default_factory=MetricsConfig)
     cluster: ClusterConfig = Field(default_factory=ClusterConfig)
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from fdbpl.pipeline.config import DataConfig, RunConfig, StudentConfig, TeacherConfig
 from fdbpl.pipeline.data.defaults import with_defaults
 from fdbpl.pipeline.options import unknown_key
+from fdbpl.pipeline.own_code import placed
 from fdbpl.slurm.profile import profile_file
 
 M = TypeVar("M", TeacherConfig, StudentConfig)
@@ -87,7 +88,9 @@ def _with_checkpoint(section: M, base: Path) -> M:
 def _with_files(table: StudentConfig, base: Path) -> StudentConfig:
     """Other files that students use are meant relative to the config too."""
     named = {key: getattr(table, key) for key in ("vocabulary", "prompts")}
-    return table.model_copy(update={key: str(base / name) for key, name in named.items() if name})
+    files: dict[str, Any] = {key: str(base / name) for key, name in named.items() if name}
+    own = {key: tuple(placed(one, base) for one in getattr(table, key)) for key in ("learner", "objective")}
+    return table.model_copy(update=files | own)
 
 
 def _profile_file(name: str, base: Path) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +47,10 @@ class RunFolder:
 
     def student(self, student_id: str) -> "StudentFolder":
         return StudentFolder(self.root / "students" / student_id)
+
+    def inspection(self, name: str) -> Path:
+        """The page of what `fdbpl inspect` has found, by what was asked; may be removed."""
+        return self.root / "inspect" / f"{re.sub(r'[^A-Za-z0-9._+-]+', '_', name)}.html"
 
     def test_features(self, model_key: str) -> Path:
         return self.root / "features" / f"{model_key}.safetensors"

@@ -121,37 +121,27 @@ def test_the_targets_of_protocols_md_are_valid() -> None:
     assert [target.name for target in evaluate.targets] == ["dtd"]
 
 
-def test_the_commands_of_protocols_md_and_prompts_md_have_these_options() -> None:
-    """Each is parsed; what they ask for is tried by the tests of protocols and of prompts."""
-    texts = [(DOCS / name).read_text() for name in ("protocols.md", "prompts.md")]
-    lines = [line for text in texts for line in text.splitlines() if line.startswith("$ fdbpl ")]
-    assert len(lines) == 6
-    for line in lines:
-        _, command, *arguments = shlex.split(line[2:])
-        asked = {argument for argument in arguments if argument.startswith("--")}
-        answer = subprocess.run(
-            [sys.executable, "-m", "fdbpl.pipeline.cli", command, "--help"],
-            env={**os.environ, "COLUMNS": "200"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert answer.returncode == 0 and not {option for option in asked if option not in answer.stdout}
-
-
-def test_the_commands_that_measure_have_these_options() -> None:
-    """Each is parsed; what they measure is tried, in small, by the tests of the benches."""
-    texts = [(DOCS / name).read_text() for name in ("start-up.md", "evaluation-speed.md")]
-    lines = [line for text in texts for line in text.splitlines() if line.startswith("$ fdbpl ")]
-    assert len(lines) == 2
-    for line in lines:
-        _, *command = shlex.split(line[2:].partition(" --")[0])
-        asked = re.findall(r"--[a-z]+", line)
-        answer = subprocess.run(
-            [sys.executable, "-m", "fdbpl.pipeline.cli", *command, "--help"],
-            env={**os.environ, "COLUMNS": "200"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert answer.returncode == 0 and asked and not {option for option in asked if option not in answer.stdout}
+def test_the_python_of_python_md_runs_in_order(tmp_path: Path) -> None:
+    make_world(tmp_path / "play/world", spec=WorldSpec(train_per_class=4, val_per_class=0, test_per_class=1), seed=1)
+    unpack_tiny_checkpoints(tmp_path / "play/models")
+    write_preset(tmp_path / "play/fdbpl.toml", "tiny")
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text(), flags=re.DOTALL)
+    code = "\n".join(blocks)
+    answer = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    lines = answer.stdout.splitlines()
+    assert lines[0] == "coop-cross_entropy-hard-seed1 local"
+    assert [line.split()[0] for line in lines[1:4]] == [
+        "coop-cross_entropy-hard",
+        "coop-kdpl-cached",
+        "coop-fdbpl-cached",
+    ]
+    assert lines[-2] == "torch.Size([2, 64])"
+    assert lines[-1].endswith("torch.Size([64, 3, 48, 48]) torch.Size([64, 2])")

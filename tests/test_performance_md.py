@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from fdbpl.pipeline.commands.examples import EXAMPLES
+
 DOCS = Path(__file__).parents[1] / "docs"
 ROWS = [
     re.split(r" \| ", line[2:-2])
@@ -46,3 +48,10 @@ def test_the_first_page_has_figures_of_its_pages(row: list[str]) -> None:
     _, figure, page = row
     (target,) = re.findall(r"\(([\w/-]+\.md)\)", page)
     assert figures(figure) and figures(figure) <= figures((DOCS / target).read_text())
+
+
+def test_every_benchmark_is_told_of() -> None:
+    benchmarks = [name for name in EXAMPLES if name.startswith("bench ")]
+    for page in ("performance.md", "how-to/measure.md"):
+        text = (DOCS / page).read_text().replace("`make gpu-check`", "fdbpl bench gpu")
+        assert len(benchmarks) >= 10 and not [name for name in benchmarks if f"fdbpl {name}" not in text]

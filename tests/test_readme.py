@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -57,9 +59,18 @@ def put_small_data_in_place(folder: Path) -> None:
     (folder / "run.toml").write_text(text)
 
 
+def put_photos_in_place(folder: Path) -> None:
+    for name in ("apple", "pear", "plum", "quince"):
+        (folder / "photos" / name).mkdir(parents=True)
+        for number in range(6):
+            noise = np.random.default_rng(number).integers(0, 255, (40, 48, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(folder / "photos" / name / f"{number}.jpg")
+
+
 @pytest.mark.slow
 def test_every_command_and_the_python_run_in_order(tmp_path: Path) -> None:
     """In an empty folder, one after another, as a reader types them."""
+    put_photos_in_place(tmp_path)
     ran = 0
     for command in COMMANDS:
         program, *arguments = shlex.split(command)

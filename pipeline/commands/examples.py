@@ -38,6 +38,20 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "fdbpl protocol base-to-new run.toml --root data --dry-run",
         "fdbpl protocol few-shot run.toml --data-sets caltech101,dtd",
     ),
+    "inspect store": ("fdbpl inspect store run.toml",),
+    "inspect crops": (
+        "fdbpl inspect crops run.toml",
+        "fdbpl inspect crops run.toml --class 'red circle' --limit 24 --out crops.html",
+    ),
+    "inspect image": (
+        "fdbpl inspect image run.toml red_circle/train_0003.jpg",
+        "fdbpl inspect image run.toml --class 'red circle' --seed 7",
+    ),
+    "inspect student": (
+        "fdbpl inspect student run.toml coop-fdbpl-cached-seed1 --images 2000",
+        "fdbpl inspect student run.toml coop-fdbpl-cached-seed1 --names base --no-page --json",
+    ),
+    "inspect prompts": ("fdbpl inspect prompts run.toml coop-fdbpl-cached-seed1 --class 'red circle'",),
     "cache info": ("fdbpl cache info store.zarr",),
     "cache verify": ("fdbpl cache verify store.zarr",),
     "cache repair": ("fdbpl cache repair store.zarr",),

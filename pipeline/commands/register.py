@@ -7,6 +7,7 @@ from fdbpl.pipeline.commands.bench import bench_app
 from fdbpl.pipeline.commands.cache import cache_app
 from fdbpl.pipeline.commands.data import data_app
 from fdbpl.pipeline.commands.examples import EXAMPLES
+from fdbpl.pipeline.commands.inspection import inspect_app
 from fdbpl.pipeline.commands.protocol import protocol
 from fdbpl.pipeline.commands.report import report
 from fdbpl.pipeline.commands.reproduce import reproduce_app
@@ -23,7 +24,14 @@ PANELS = {
     "Trained prompts": (export, predict, import_prompts),
     "Over many data sets": (protocol,),
 }
-GROUPS = {"cache": cache_app, "data": data_app, "bench": bench_app, "reproduce": reproduce_app, "world": world_app}
+GROUPS = {
+    "inspect": inspect_app,
+    "cache": cache_app,
+    "data": data_app,
+    "bench": bench_app,
+    "reproduce": reproduce_app,
+    "world": world_app,
+}
 
 
 def register(app: typer.Typer) -> None:

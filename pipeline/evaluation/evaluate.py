@@ -18,6 +18,7 @@ from fdbpl.pipeline.evaluation.protocol import columns, summed_up, tests_of
 from fdbpl.pipeline.evaluation.record import TestsIdentity, excluded_tests
 from fdbpl.pipeline.evaluation.student_tests import TrainedLearners, measure
 from fdbpl.pipeline.evaluation.test_sets import TestSets
+from fdbpl.pipeline.own_code import plain_name
 from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.students.checked import student_plans
 from fdbpl.pipeline.students.plan import StudentPlan
@@ -110,8 +111,8 @@ def _student_row(config: RunConfig, plan: StudentPlan, found: dict[str, Any], re
     return {
         "id": plan.id,
         "method": plan.method,
-        "learner": plan.learner,
-        "objective": plan.objective,
+        "learner": plain_name(plan.learner),
+        "objective": plain_name(plan.objective),
         "supervision": plan.supervision,
         "shots": plan.shots,
         "seed": plan.seed,

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 from fdbpl.pipeline.options import build
+from fdbpl.pipeline.own_code import own_class, own_file
 
 if TYPE_CHECKING:
     from fdbpl.pipeline.learners.base import LearnerOptions
@@ -64,10 +65,23 @@ LEARNERS: Mapping[str, Entry] = {
 }
 
 
+# What a class of options must have.
+_OPTIONS = ("name", "build", "start_template", "starts")
+
+
 def learner_entry(name: str) -> Entry:
-    """Raises ValueError for an unknown name."""
+    """Of a name of ours, or of a reference to a class of options, which may hold its own as `entry`.
+
+    Raises:
+        ValueError: an unknown name; as `own_class`.
+    """
+    if own_file(name) is not None:
+        own: Entry = getattr(own_class(name, _OPTIONS), "entry", Entry(options=name))
+        return own
     if name not in LEARNERS:
-        raise ValueError(f"found learner = {name!r}, expected one of {', '.join(sorted(LEARNERS))}")
+        raise ValueError(
+            f"found learner = {name!r}, expected one of {', '.join(sorted(LEARNERS))}, or FILE.py:CLASS of your own"
+        )
     return LEARNERS[name]
 
 
@@ -75,8 +89,12 @@ def learner_options(name: str, options: dict[str, Any]) -> "LearnerOptions":
     """The options of the learner of that name.
 
     Raises:
-        ValueError: an unknown name or option, or an option of the wrong type.
+        ValueError: an unknown name or option, or an option of the wrong type; as `own_class`.
     """
-    module, _, cls = learner_entry(name).options.partition(":")
-    found: LearnerOptions = build("learner", {name: getattr(import_module(module), cls)}, name, options)
+    if own_file(name) is not None:
+        kind = own_class(name, _OPTIONS)
+    else:
+        module, _, cls = learner_entry(name).options.partition(":")
+        kind = getattr(import_module(module), cls)
+    found: LearnerOptions = build("learner", {name: kind}, name, options)
     return found

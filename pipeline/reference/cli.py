@@ -65,7 +65,7 @@ def _command(name: str, command: Any) -> str:
 
 def _rows(command: Any) -> Iterator[str]:
     """A row for each argument and option but --json and --help, which all have."""
-    hints = get_type_hints(inspect.unwrap(command.callback))
+    hints = get_type_hints(inspect.unwrap(command.callback), include_extras=True)
     for parameter in command.params:
         if "--json" in parameter.opts or "--help" in parameter.opts:
             continue
@@ -82,18 +82,16 @@ def _upper(parameter: Any) -> str:
 
 def _value(parameter: Any, hint: Any) -> str:
     """What is written behind an option or for an argument, in words."""
-    inner = [one for one in get_args(hint) if one is not type(None)]
-    kind = _TYPES.get(inner[0] if inner else hint) or _value_of_list(inner[0])
-    words = code(parameter.metavar) if parameter.metavar and parameter.opts[0].startswith("--") else kind
-    least = getattr(parameter, "min", None)
-    bound = f", {least} or more" if least is not None else ""
+    value, info = get_args(hint)  # every parameter is Annotated[its type, what typer is told of it]
+    words = code(parameter.metavar) if parameter.metavar and parameter.opts[0].startswith("--") else _words(value)
+    bound = f", {info.min} or more" if info.min is not None else ""
     return words + bound + (", may be repeated" if parameter.multiple else "")
 
 
-def _value_of_list(hint: Any) -> str:
-    """Of `list[str]`: what one of its values is."""
-    (one,) = get_args(hint)
-    return _TYPES[one]
+def _words(hint: Any) -> str:
+    """A type in words; of `list[str]` and of `str | None`, that of one value."""
+    inner = [one for one in get_args(hint) if one is not type(None)]
+    return _words(inner[0]) if inner else _TYPES[hint]
 
 
 def _default(parameter: Any, *, is_flag: bool) -> str:

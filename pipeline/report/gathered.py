@@ -81,7 +81,9 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _metrics(path: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """Of a student that is training now the last line may be a part of one."""
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def _store(path: Path) -> tuple[dict[str, Any], str]:

@@ -3,11 +3,12 @@
 import shlex
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fdbpl.pipeline.config import RunConfig
-from fdbpl.pipeline.config_file import read_config
-from fdbpl.pipeline.run_folder import RunFolder, saved_config
 from fdbpl.slurm.chain import Chain, chain_file, load_chain
+
+if TYPE_CHECKING:
+    from fdbpl.pipeline.config import RunConfig
 
 
 def run_folder(path: Path) -> Path:
@@ -37,7 +38,7 @@ def as_argument(path: Path) -> str:
     return f"./{path}" if str(path).startswith("-") else str(path)
 
 
-def config_of_run(path: Path) -> RunConfig:
+def config_of_run(path: Path) -> "RunConfig":
     """The config of a file, or the one that a run folder was given last.
 
     A folder may have been moved or copied since: what lay in it is looked for where it is now.
@@ -45,6 +46,10 @@ def config_of_run(path: Path) -> RunConfig:
     Raises:
         ValueError: as `read_config`; a folder that holds no config of a run.
     """
+    # Who asks how a run stands needs no config.
+    from fdbpl.pipeline.config_file import read_config
+    from fdbpl.pipeline.run_folder import RunFolder, saved_config
+
     if not path.is_dir():
         return read_config(path)
     kept = sorted(RunFolder(path).configs.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)

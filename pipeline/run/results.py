@@ -48,7 +48,7 @@ def write_results(config: RunConfig) -> dict[str, Any]:
 def _made_of(config: RunConfig) -> str:
     """A digest of all that the results follow from: the config, each student's record, the test features' files."""
     folder = RunFolder(config.folder)
-    stated = config.model_dump(mode="json", exclude={"folder", "cluster", "loading", "store"})
+    stated = config.model_dump(mode="json", exclude={"folder", "cluster", "loading", "store", "metrics"})
     students = {plan.id: _digest(folder.student(plan.id).record_file) for plan in list_plans(config)}
     features = {
         path.name: [path.stat().st_size, path.stat().st_mtime_ns]

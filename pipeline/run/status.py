@@ -38,7 +38,7 @@ def describe(status: ChainStatus, folder: str, typed: str, *, silence: str = "")
         "silence": silence,
         "steps": [_describe_step(step) for step in status.steps],
         "driver": _driver_said(status, folder),
-        "next": next_command(status, folder, shlex.quote(typed)),
+        "next": next_command(status, shlex.quote(typed)),
     }
 
 
@@ -47,7 +47,7 @@ def _driver_said(status: ChainStatus, folder: str) -> str:
     return "" if status.standing in ("complete", "running") else last_lines(driver_log(Path(folder)), 1)
 
 
-def next_command(status: ChainStatus, folder: str, typed: str) -> str:
+def next_command(status: ChainStatus, typed: str) -> str:
     """What a person would type next."""
     if status.standing == "complete":
         return f"fdbpl report {typed}"

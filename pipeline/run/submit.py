@@ -63,6 +63,7 @@ class Submission:
         from fdbpl.pipeline.labels.grow import refuse, wanting
         from fdbpl.pipeline.labels.teach import check_encodings, check_maker
         from fdbpl.pipeline.training.dry_build import check_learners
+        from fdbpl.pipeline.training.metrics import check_sinks
 
         data = run_data(self.config)
         check_trainable(data)
@@ -76,6 +77,7 @@ class Submission:
             if not len(load_data(test.data).test):
                 raise ValueError(f"{test.data.name}: found no test image, expected some to measure on")
         check_learners(self.config, data, plans)
+        check_sinks(self.config)
         if self.config.store.path.exists():
             store = open_store(self.config.store.path)
             check_maker(store, self.config)

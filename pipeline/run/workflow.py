@@ -32,6 +32,7 @@ from fdbpl.pipeline.run_folder import RunFolder
 from fdbpl.pipeline.students.checked import student_plans
 from fdbpl.pipeline.students.plan import StudentPlan
 from fdbpl.pipeline.training.dry_build import check_learners
+from fdbpl.pipeline.training.metrics import check_sinks
 from fdbpl.pipeline.training.student_record import finished_records
 from fdbpl.pipeline.training.student_store import check_serves, open_run_store
 from fdbpl.slurm.backend import Backend, make_backend
@@ -130,6 +131,7 @@ class Workflow:
 
     def _check_students(self, plans: Sequence[StudentPlan], data: DataSet) -> None:
         """Refuse before any task is started what each of them would refuse; the store is opened once for all."""
+        check_sinks(self.config)
         for plan in plans:
             training_set(data, plan)
         finished = finished_records(self.config, plans, data)

@@ -59,6 +59,5 @@ def _kind(plan: StudentPlan) -> str:
     if not trains_in_packs(plan):
         return plan.id
     table = plan.config.model_dump(mode="json", exclude=_OWN | _OF_PLAN)
-    options = plan.config.learner_options.get(plan.learner, {})
-    own = [plan.learner, options, plan.objective, plan.supervision, plan.shots]
+    own = [plan.learner, plan.given_options, plan.objective, plan.supervision, plan.shots]
     return json.dumps([table, own], sort_keys=True)

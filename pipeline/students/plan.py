@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fdbpl.pipeline.config import WEIGHING, RunConfig, StudentConfig
 from fdbpl.pipeline.learners.catalog import learner_entry
+from fdbpl.pipeline.own_code import own_file, plain_name
 from fdbpl.slurm.imports import quick_imports
 
 if TYPE_CHECKING:
@@ -35,11 +37,22 @@ class StudentPlan:
     def method(self) -> str:
         """The name that the students of all seeds share; it names the shots where the table has several numbers."""
         shots = f"{self.shots}shots" if len(self.config.shots) > 1 else ""
-        return "-".join(filter(None, (self.config.name, self.learner, self.objective, self.supervision, shots)))
+        names = (self.config.name, plain_name(self.learner), plain_name(self.objective), self.supervision, shots)
+        return "-".join(filter(None, names))
 
     @property
     def id(self) -> str:
         return f"{self.method}-seed{self.seed}"
+
+    @property
+    def given_options(self) -> dict[str, Any]:
+        """What the config says of its learner."""
+        return self.config.learner_options.get(plain_name(self.learner), {})
+
+    @property
+    def own_files(self) -> tuple[Path, ...]:
+        """Files of a learner and an objective of a user's own."""
+        return tuple(file for file in map(own_file, (self.learner, self.objective)) if file is not None)
 
     @property
     def starts_from(self) -> str:
@@ -77,25 +90,25 @@ class StudentPlan:
         with quick_imports():
             from fdbpl.pipeline.objectives.catalog import make_objective
 
-        return make_objective(self.objective, self.config.objective_options.get(self.objective, {}))
+        return make_objective(self.objective, self.config.objective_options.get(plain_name(self.objective), {}))
 
     def learner_options(self) -> "LearnerOptions":
         from fdbpl.pipeline.learners.catalog import learner_options
 
         with quick_imports():  # the catalogue imports the learner's module
-            return learner_options(self.learner, self.config.learner_options.get(self.learner, {}))
+            return learner_options(self.learner, self.given_options)
 
     def choices(self) -> dict[str, object]:
         """Everything that the config chooses for this student, but where its weights lie and whom it starts from."""
         grid = {"learner", "objective", "supervision", "shots", "seeds", "learner_options", "objective_options"}
         files = {"pretrained", "prompts", "vocabulary"}
         same = {"text_tower", "fused"}  # one result, up to rounding
-        options = self.config.objective_options.get(self.objective, {})
+        options = self.config.objective_options.get(plain_name(self.objective), {})
         return {
             **self.config.model_dump(mode="json", exclude={*grid, *files, *same, "starts_from"}),
-            "learner": self.learner,
-            "learner_options": self.config.learner_options.get(self.learner, {}),
-            "objective": self.objective,
+            "learner": plain_name(self.learner),
+            "learner_options": self.given_options,
+            "objective": plain_name(self.objective),
             "objective_options": {name: value for name, value in options.items() if name not in same},
             "supervision": self.supervision,
             "shots": self.shots,

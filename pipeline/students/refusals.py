@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fdbpl.pipeline.config import Protocol, RunConfig, StudentConfig
 from fdbpl.pipeline.learners.catalog import learner_entry
+from fdbpl.pipeline.own_code import plain_name
 from fdbpl.pipeline.students.plan import StudentPlan
 
 # Options of learners that shape negative prompts alone.
@@ -118,15 +119,16 @@ def _check_options(table: StudentConfig) -> None:
         ("learner", table.learner_options, table.learner),
         ("objective", table.objective_options, table.objective),
     ):
-        stray = sorted(set(options) - set(chosen))
+        stray = sorted(set(options) - set(map(plain_name, chosen)))
         if stray:
             raise ValueError(
                 f"student.{kind}_options: found options of {', '.join(stray)}, expected only those of the "
-                f"table's own {kind}: {', '.join(chosen)}"
+                f"table's own {kind}: {', '.join(map(plain_name, chosen))}"
             )
-    from fdbpl.pipeline.objectives.catalog import OBJECTIVES  # imports torch
+    from fdbpl.pipeline.objectives.catalog import objective_class  # imports torch
 
-    if any(name not in OBJECTIVES or OBJECTIVES[name].dual for name in table.objective):
+    kinds = [objective_class(name) for name in table.objective]
+    if any(kind is None or kind.dual for kind in kinds):
         return
     for learner, options in table.learner_options.items():
         useless = sorted(set(options) & set(_NEGATIVE))

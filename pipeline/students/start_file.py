@@ -13,6 +13,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from fdbpl.pipeline.datasets.data_set import DataSet
+from fdbpl.pipeline.own_code import plain_name
 from fdbpl.pipeline.students.plan import StudentPlan
 from fdbpl.pipeline.weights import weights_source
 
@@ -70,11 +71,12 @@ def check_start_file(plan: StudentPlan) -> None:
         raise ValueError(f"student {plan.id}: {error}") from error
     start = _start(plan, file)
     model = "prompts mean something only to the model that learned them"
-    told = {**file.use.get("model", {}), "learner": file.use.get("learner")}
+    learner = file.use.get("learner")
+    told = {**file.use.get("model", {}), "learner": None if learner is None else plain_name(learner)}
     if "imported_from" in file.facts:
         told.pop("precision", None)
     for key, found, why in (
-        ("learner", plan.learner, "each learner has prompts of its own"),
+        ("learner", plain_name(plan.learner), "each learner has prompts of its own"),
         ("model", table.model, model),
         ("precision", table.precision, model),
     ):

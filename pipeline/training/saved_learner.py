@@ -72,7 +72,7 @@ def use_of(config: RunConfig, plan: StudentPlan, class_names: Sequence[str]) -> 
     return Use(
         model=ModelConfig(**{name: getattr(table, name) for name in fields}),
         learner=plan.learner,
-        learner_options=table.learner_options.get(plan.learner, {}),
+        learner_options=plan.given_options,
         dual=plan.make_objective().dual,
         class_names=tuple(class_names),
         template=config.data.template,

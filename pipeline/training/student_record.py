@@ -68,6 +68,8 @@ class Identities:
         for key in ("prompts", "vocabulary"):
             if name := getattr(plan.config, key):
                 identity[key] = self._weights(name)
+        if plan.own_files:
+            identity["own_code"] = [self._weights(str(file)) for file in plan.own_files]
         if "template" in uses:
             identity["template"] = self._template
         given = self._subset(plan.shots, plan.seed)

@@ -21,6 +21,7 @@ from fdbpl.pipeline.students.plan import StudentPlan
 from fdbpl.pipeline.students.start_file import USE, check_start_file, check_start_fits
 from fdbpl.pipeline.training.checkpoint import prompts_digest, read_prompts, save_prompts, shapes_of, start_from
 from fdbpl.pipeline.training.gather import gather_all
+from fdbpl.pipeline.training.metrics import lines_of, student_metrics
 from fdbpl.pipeline.training.saved_learner import use_of
 from fdbpl.pipeline.training.staged_store import store_to_read
 from fdbpl.pipeline.training.student_record import Identities, finished_record, identity_digest, student_identity
@@ -122,12 +123,15 @@ def _trained_together(
                 check_start_fits(one.plan, data, learner.class_names, shapes_of(learner.state_dict()))
             if one.source is not None:
                 start_from(learner, one.source.prompts)
+            metrics = student_metrics(config, one.plan.id)
+            stack.callback(metrics.close)
             trainees.append(
                 Trainee(
                     ingredients=ingredients,
                     config=one.plan.config,
                     state_file=one.folder.checkpoint_file,
                     identity=one.identity,
+                    metrics=metrics,
                 )
             )
         # For a learner that draws while it trains; such a one trains alone.
@@ -207,7 +211,6 @@ def _source_prompts(config: RunConfig, source: StudentPlan, data: DataSet, *, wa
 
 def _write_record(folder: StudentFolder, record: dict[str, Any], log: TrainingLog) -> None:
     """The metrics, then the record that says the student is finished; its training state is not needed any more."""
-    lines = [json.dumps({"epoch": epoch, **means}) for epoch, means in enumerate(log.epochs)]
-    replace_file(folder.metrics_file, ("\n".join(lines) + "\n").encode())
+    replace_file(folder.metrics_file, lines_of(log.epochs).encode())
     replace_json(folder.record_file, record)
     folder.checkpoint_file.unlink(missing_ok=True)

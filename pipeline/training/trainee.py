@@ -12,6 +12,7 @@ import torch
 from fdbpl.pipeline.config import StudentConfig
 from fdbpl.pipeline.training.checkpoint import load_into, load_state, save_state
 from fdbpl.pipeline.training.ingredients import Ingredients
+from fdbpl.pipeline.training.metrics import Metrics
 from fdbpl.pipeline.training.optim import learning_rate, make_optimizer, set_learning_rate
 from fdbpl.pipeline.training.sampling import steps_per_epoch
 
@@ -55,6 +56,7 @@ class Trainee:
     Attributes:
         state_file: where the state of the last whole epoch is kept; None keeps none.
         identity: what the state belongs to; one of another identity is not used.
+        metrics: what it tells of each epoch; None tells nobody.
         failure: why it cannot go on; "" while it can.
     """
 
@@ -62,6 +64,7 @@ class Trainee:
     config: StudentConfig
     state_file: Path | None = None
     identity: dict[str, Any] = field(default_factory=dict)
+    metrics: Metrics | None = None
     log: TrainingLog = field(init=False, default_factory=TrainingLog)
     average: Average = field(init=False, default_factory=Average)
     optimizer: torch.optim.Optimizer = field(init=False)
@@ -77,8 +80,12 @@ class Trainee:
     def resume(self) -> None:
         """Go on where a stopped training left its state."""
         state = load_state(self.state_file, self.identity) if self.state_file else None
-        if state is None:
-            return
+        if state is not None:
+            self._restore(state)
+        if self.metrics is not None:
+            self.metrics.begin(self.log.epochs)
+
+    def _restore(self, state: dict[str, Any]) -> None:
         load_into(self.ingredients.learner, state["prompts"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.log = TrainingLog(**json.loads(state["log"]))
@@ -95,6 +102,8 @@ class Trainee:
             self.failure = f"found a loss of {means['loss']} in epoch {len(self.log.epochs)}, {self._advice()}"
         learner = self.ingredients.learner
         self.average.add(learner.state_dict(), learner.epoch_weight(len(self.log.epochs), self.config.epochs))
+        if self.metrics is not None:
+            self.metrics.epoch(len(self.log.epochs), means)
         self.log.epochs.append(means)
         self.log.steps += steps
         self.log.seconds += seconds

@@ -124,5 +124,6 @@ def test_weights_that_are_not_here_are_told_with_how_to_bring_them(
     with pytest.raises(ValueError) as caught:
         load_backbone(ModelConfig(model="ViT-B-32-quickgelu", pretrained="openai"))
     assert "the weights 'openai' of ViT-B-32-quickgelu are not on this machine" in str(caught.value)
+    assert "`fdbpl init --preset tiny --data FOLDER`" in str(caught.value)
     assert "HF_HUB_OFFLINE is set, so they are looked for in the cache alone" in str(caught.value)
     assert "open_clip.create_model('ViT-B-32-quickgelu', pretrained='openai')" in str(caught.value)

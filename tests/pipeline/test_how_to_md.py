@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_help import leaves, whole
 
 from fdbpl.pipeline.config import ClusterConfig, StoreConfig, TeacherConfig
 from fdbpl.slurm.profile import Profile
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("quick-start.md", *(f"how-to/{path.name}" for path in sorted((DOCS / "how-to").glob("*.md"))))
 # What is written into configs so that each runs in seconds.
 SMALLER = (
     ("seeds = 16 ", "seeds = 2 "),
@@ -42,19 +40,6 @@ def make_smaller(config: Path) -> None:
         assert large in text
         text = text.replace(large, small)
     config.write_text(text)
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_every_command_is_parsed(page: str) -> None:
-    """Those that need a cluster or public weights are parsed only."""
-    known = dict(leaves(whole()))
-    for line in commands(page):
-        program, *words = shlex.split(line)
-        if program != "fdbpl":
-            assert line in {"make demo", "mkdir real", "mkdir all"}
-            continue
-        name = " ".join(words[:2]) if " ".join(words[:2]) in known else words[0]
-        assert not known[name].make_context(name, words[len(name.split()) :]).args
 
 
 @pytest.fixture

@@ -58,6 +58,10 @@ TYPED = [
     ("data shards", "data shards small shards"),
     ("data index", "data index shards/*.tar"),
     ("data list", "data list . --train shards/train*.tar --classes names.txt"),
+    ("inspect store", "inspect store run.toml"),
+    ("inspect crops", "inspect crops run.toml --limit 1"),
+    ("inspect image", "inspect image run.toml"),
+    ("inspect student", "inspect student run.toml coop-kdpl-cached-seed1 --limit 1"),
     ("bench kernels", "bench kernels --kernels kdpl --batch 4 --classes 8 --rounds 1"),
     ("bench cache --dry-run", "bench cache --dry-run --images 64 --seeds 2"),
     (
@@ -84,9 +88,11 @@ KEPT: dict[str, tuple[str, set[str]]] = {
         {"folder", "report", "computed", "task_seconds", "seconds"},
     ),
 }
-# Not run here: they draw a whole world or train models, need a GPU, or take longer; their own tests run them.
+# Not run here: they draw a world or train models, need a GPU or another kind of student, or last longer; their own
+# tests run them.
 NOT_RUN = {
     "demo",
+    "inspect prompts",
     "world make",
     "world train",
     "protocol",

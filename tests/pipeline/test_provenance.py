@@ -171,5 +171,5 @@ def test_the_table_of_runs_shows_names_as_they_are(tmp_path: Path, capsys: pytes
         "1/3",
         "-",
         "-",
-        "0123456789ab",
+        "01234567",
     ]
