@@ -31,9 +31,7 @@ def learning_curves(run: Gathered) -> list[Markup]:
         panel.set_axis_off()
     for panel, (method, values) in zip(panels, curves.items(), strict=False):
         _panel(panel, method, values, run.colour(method))
-    terms = (
-        " Thin lines are its terms, before they are weighed." if any(len(one) > 1 for one in curves.values()) else ""
-    )
+    terms = " Thin lines are its terms." if any(len(one) > 1 for one in curves.values()) else ""
     caption = (
         "The loss of each epoch: mean over seeds, and from the lowest to the highest."
         f"{terms} Losses of different objectives cannot be compared."
