@@ -27,13 +27,16 @@ def report(
 
     config = config_of_run(where)
     with Ui(quiet=json_).busy("drawing"):
-        command = f"fdbpl status {shlex.quote(as_argument(where))}"
+        # A folder has no config file to submit, and its status says what to type.
+        command = f"fdbpl {'status' if where.is_dir() else 'submit'} {shlex.quote(as_argument(where))}"
         result = write_run_report(config, command=command, out=out, tables=tables)
     emit(result, json_, _show)
 
 
 def _show(result: dict[str, Any]) -> None:
     typer.echo(result["sentence"])
+    for line in result["missing"]:
+        typer.echo(f"missing {line}")
     for path in result["tables"]:
         typer.echo(f"table   {path}")
     typer.echo(f"report  {result['report']}")

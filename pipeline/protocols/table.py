@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fdbpl.pipeline.config import ModelConfig, Protocol
-from fdbpl.pipeline.protocols.published import PUBLISHED_SHOTS, published
+from fdbpl.pipeline.evaluation.published import PUBLISHED_SHOTS, published
 from fdbpl.pipeline.protocols.suite import Suite
 from fdbpl.pipeline.students.plan import list_plans
 

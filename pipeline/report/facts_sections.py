@@ -1,12 +1,15 @@
 """The facts beside the numbers: what the store holds, and with which code, versions and config the run was made."""
 
 import json
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from markupsafe import Markup
 
 from fdbpl.pipeline.pages.page import Section, facts, folded, paragraphs
 from fdbpl.pipeline.pages.tables import table
+from fdbpl.pipeline.presets.preset import render
 from fdbpl.pipeline.report.gathered import Gathered
 from fdbpl.pipeline.report.result_tables import Table
 from fdbpl.pipeline.versions import PACKAGES, code_revision, installed
@@ -28,10 +31,16 @@ def store_section(run: Gathered) -> Section:
         ("images left out", f"{len(store['excluded']):,}"),
         ("class lists", ", ".join(f"{name} ({number} classes)" for name, number in store["class_lists"].items())),
         *bounds,
+        ("image files", f"tied to their {'bytes, by sha256' if run.config.data.digests else 'paths and sizes'}"),
     ]
     titles, rows = store_table(run)
     manifest = folded("the manifest: all that a label depends on", _pretty(store["manifest"]))
-    body = (facts([(name, value) for name, value in pairs if value]), table("store", titles, rows), manifest)
+    body = (
+        facts([(name, value) for name, value in pairs if value]),
+        table("store", titles, rows, numeric=range(1, len(titles) - 1)),
+        table("encodings", *encodings_table(run), numeric=(2, 3, 4)),
+        manifest,
+    )
     return Section(name="store", title="The store", body=body, note="What the teacher said once, for every student.")
 
 
@@ -49,6 +58,22 @@ def store_table(run: Gathered) -> Table:
             + (f", {len(one['withdrawn'])} withdrawn" if one["withdrawn"] else ""),
         )
         for name, one in run.store.get("campaigns", {}).items()
+    ]
+    return titles, rows
+
+
+def encodings_table(run: Gathered) -> Table:
+    """A row for each array of the store."""
+    titles = ("array", "type", "shape", "bytes a view", "GB a million views")
+    rows = [
+        (
+            one["name"],
+            one["dtype"],
+            " x ".join(str(length) for length in one["shape"]),
+            f"{one['bytes_per_view']:,}",
+            f"{one['gb_per_million_views']:.3f}",
+        )
+        for one in run.store.get("arrays", ())
     ]
     return titles, rows
 
@@ -73,11 +98,18 @@ def environment_section(run: Gathered) -> Section:
         body.append(paragraphs("It was not submitted as a whole: its steps were run one by one."))
     now = [("code", code_revision() or "an installed package"), *installed(PACKAGES).items()]
     body.append(facts([("this page", "was made with"), *now]))
-    hosts = sorted({task.host for stage in run.stages for task in stage.tasks})
-    if hosts:
-        body.append(facts([("tasks ran on", ", ".join(hosts))]))
-    body.append(folded("the config", _pretty(run.config.model_dump(mode="json"))))
+    tasks = [task for stage in run.stages for task in stage.tasks]
+    if tasks:
+        ran = [("tasks ran on", _counted(task.host for task in tasks))]
+        devices = _counted(task.device for task in tasks if task.device)
+        body.append(facts([*ran, *([("computed by", devices)] if devices else [])]))
+    body.append(folded("the config", render(run.config, "its own copy of the config")))
     return Section(name="environment", title="How it was made", body=tuple(body))
+
+
+def _counted(names: Iterable[str]) -> str:
+    """Each name with how often it is there."""
+    return ", ".join(f"{name} ({number} tasks)" for name, number in sorted(Counter(names).items()))
 
 
 def _pretty(values: dict[str, Any]) -> str:

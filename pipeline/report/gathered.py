@@ -8,9 +8,10 @@ from typing import Any
 from fdbpl.cache_layout.errors import CacheError
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.labels.store_info import store_info
+from fdbpl.pipeline.pages.figures import SERIES
 from fdbpl.pipeline.report.timeline import StageTime, read_timeline
 from fdbpl.pipeline.run_folder import RunFolder
-from fdbpl.pipeline.students.plan import list_plans
+from fdbpl.pipeline.students.plan import StudentPlan, list_plans
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,7 @@ class Gathered:
     Attributes:
         results: results.json; empty where nothing was evaluated.
         metrics: student -> what it told of each epoch, of finished ones.
-        methods: student -> method, of all in the config.
+        plans: student -> what it is, of all in the config.
         stages: where the time of its tasks went, in the order in which they began.
         store: the facts of its store; empty where there is none, and then `store_error` says why.
         submissions: who submitted it, when, by what.
@@ -29,17 +30,27 @@ class Gathered:
     config: RunConfig
     results: dict[str, Any]
     metrics: dict[str, list[dict[str, float]]]
-    methods: dict[str, str]
+    plans: dict[str, StudentPlan]
     stages: tuple[StageTime, ...]
     store: dict[str, Any] = field(default_factory=dict)
     store_error: str = ""
     submissions: tuple[dict[str, Any], ...] = ()
 
     @property
+    def methods(self) -> dict[str, str]:
+        """Student -> method, of all in the config."""
+        return {name: plan.method for name, plan in self.plans.items()}
+
+    def colour(self, method: str) -> str:
+        """The same in every drawing. Results may be older than the config, and tell of methods that it lacks."""
+        names = (*self.methods.values(), *(one["method"] for one in self.results.get("methods", ())))
+        return SERIES[list(dict.fromkeys(names)).index(method) % len(SERIES)]
+
+    @property
     def unfinished(self) -> list[str]:
         """Students of the config that have no result."""
         done = {student["id"] for student in self.results.get("students", ())}
-        return [name for name in self.methods if name not in done]
+        return [name for name in self.plans if name not in done]
 
     @property
     def measure(self) -> str:
@@ -50,13 +61,13 @@ class Gathered:
 def gather(config: RunConfig) -> Gathered:
     """Read a run's folder. What is not there is left empty."""
     folder = RunFolder(config.folder)
-    methods = {plan.id: plan.method for plan in list_plans(config)}
+    plans = {plan.id: plan for plan in list_plans(config)}
     store, error = _store(config.store.path)
     return Gathered(
         config=config,
         results=_json(folder.results_file),
-        metrics={name: lines for name in methods if (lines := _metrics(folder.student(name).metrics_file))},
-        methods=methods,
+        metrics={name: lines for name in plans if (lines := _metrics(folder.student(name).metrics_file))},
+        plans=plans,
         stages=read_timeline(folder.root),
         store=store,
         store_error=error,

@@ -33,9 +33,10 @@ def time_table(run: Gathered) -> Table:
     rows: list[list[object]] = []
     for stage in run.stages:
         attempts = sum(task.attempt for task in stage.tasks)
-        seconds = [f"{stage.parts[part]:.1f}" for part in PARTS]
+        seconds = [f"{stage.parts[part]:.1f}" if stage.tells(part) else "-" for part in PARTS]
         rows.append([stage.name, len(stage.tasks), attempts, *seconds, f"{stage.span:.1f}"])
-    sums = [f"{sum(stage.parts[part] for stage in run.stages):.1f}" for part in PARTS]
+    told = {part: [stage.parts[part] for stage in run.stages if stage.tells(part)] for part in PARTS}
+    sums = [f"{sum(told[part]):.1f}" if told[part] else "-" for part in PARTS]
     ended = max(task.ended for stage in run.stages for task in stage.tasks)
     began = min(task.started for stage in run.stages for task in stage.tasks)
     counts = [sum(int(str(row[column])) for row in rows) for column in (1, 2)]

@@ -16,7 +16,12 @@ PARTS = ("queue", "start-up", "first part", "work")
 
 @dataclass(frozen=True, kw_only=True)
 class TaskTime:
-    """Moments of a task, seconds since 1970: `submitted` <= `began` <= `started` <= `first` <= `ended`."""
+    """Moments of a task, seconds since 1970: `submitted` <= `began` <= `started` <= `first` <= `ended`.
+
+    Attributes:
+        device: where it computed, as its result tells; "" where that is not told.
+        tells_start, tells_first: whether its record knows when its process began, and when a first part was done.
+    """
 
     task: str
     state: str
@@ -27,6 +32,14 @@ class TaskTime:
     started: float
     first: float
     ended: float
+    device: str = ""
+    tells_start: bool = True
+    tells_first: bool = True
+
+    @property
+    def seconds(self) -> float:
+        """From its start to its end."""
+        return self.ended - self.started
 
     @property
     def parts(self) -> dict[str, float]:
@@ -44,6 +57,12 @@ class StageTime:
     def parts(self) -> dict[str, float]:
         """Seconds of each of PARTS, of all tasks together."""
         return {part: sum(task.parts[part] for task in self.tasks) for part in PARTS}
+
+    def tells(self, part: str) -> bool:
+        """Whether any task's record knows of one of PARTS; what is unknown counts to the part before or behind it."""
+        if part == "start-up":
+            return any(task.tells_start for task in self.tasks)
+        return part != "first part" or any(task.tells_first for task in self.tasks)
 
     @property
     def span(self) -> float:
@@ -84,7 +103,16 @@ def _times(records: list[tuple[TaskRecord, float]]) -> list[TaskTime]:
                 started=started,
                 first=min(max(record.first_report or started, started), ended),
                 ended=ended,
+                device=_device(record),
+                tells_start=record.process_began is not None,
+                tells_first=record.first_report is not None,
             )
         )
         free[process] = ended
     return found
+
+
+def _device(record: TaskRecord) -> str:
+    """A GPU with its number, where the task was given one."""
+    device = str((record.result or {}).get("device", ""))
+    return f"{device} (GPU {record.gpu})" if device and device != "cpu" and record.gpu else device

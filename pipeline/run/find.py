@@ -41,6 +41,8 @@ def as_argument(path: Path) -> str:
 def config_of_run(path: Path) -> "RunConfig":
     """The config of a file, or the one that a run folder was given last.
 
+    A folder may have been moved or copied since: what lay in it is looked for where it is now.
+
     Raises:
         ValueError: as `read_config`; a folder that holds no config of a run.
     """
@@ -53,7 +55,13 @@ def config_of_run(path: Path) -> "RunConfig":
     kept = sorted(RunFolder(path).configs.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
     if not kept:
         raise ValueError(f"found no run in {path}, expected a run's folder or its config file: `fdbpl runs` lists them")
-    return saved_config(kept[-1])
+    config = saved_config(kept[-1])
+    here, store = path.resolve(), config.store
+    if here == config.folder.resolve():
+        return config
+    if store.path.is_relative_to(config.folder):
+        store = store.model_copy(update={"path": here / store.path.relative_to(config.folder)})
+    return config.model_copy(update={"folder": here, "store": store})
 
 
 def find_chain(path: Path) -> Chain:

@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,12 @@ from browser import browser, needs_browser, opened, sideways
 
 from fdbpl.pipeline.config import RunConfig
 from fdbpl.pipeline.progress import Ui
+from fdbpl.pipeline.report.curve_figures import curves_of
+from fdbpl.pipeline.report.gathered import gather
 from fdbpl.pipeline.report.run_report import write_run_report
 from fdbpl.pipeline.run.workflow import Workflow
 
+TABLES = ("methods", "students", "time", "store", "encodings")
 PHONE = {"width": 390, "height": 844}
 
 
@@ -76,7 +81,9 @@ def test_tables_are_written_as_files_too(complete: RunConfig, call: Any, tmp_pat
     told = json.loads(answer.stdout)
     assert (told["report"], told["unfinished"], told["evaluated"]) == ("page.html", [], True)
     assert {Path(one).name for one in told["tables"]} == {
-        f"{name}.{suffix}" for name in ("methods", "students", "time", "store") for suffix in ("csv", "tex")
+        f"{name}.{suffix}"
+        for name in ("methods", "students", "time", "store", "encodings")
+        for suffix in ("csv", "tex")
     }
     rows = list(csv.reader(io.StringIO((tmp_path / "tables/time.csv").read_text())))
     assert {row[0] for row in rows} >= {"stage", "teach", "features", "train-1", "all"}
@@ -112,3 +119,41 @@ def test_a_folder_that_is_no_run_is_refused(call: Any, tmp_path: Path) -> None:
     answer = call("report", "empty")
     assert answer.returncode == 2
     assert "found no run in empty, expected a run's folder or its config file" in answer.stderr
+
+
+@pytest.mark.slow
+def test_a_copied_run_gets_a_report_of_its_own(complete: RunConfig, call: Any, tmp_path: Path) -> None:
+    page = complete.folder / "report.html"
+    page.unlink()
+    shutil.copytree(complete.folder, tmp_path / "copy")
+    told = json.loads(call("report", "copy", "--json").stdout)
+    assert told["report"] == str(tmp_path / "copy" / "report.html")
+    assert Path(told["report"]).exists() and not page.exists()
+    # The numbers are those of results.json, and every stage is timed.
+    results = json.loads((complete.folder / "results.json").read_text())
+    assert (told["methods"], told["missing"], told["published"]) == (results["methods"], [], [])
+    assert {"teach", "features", "train-1"} <= set(told["stages"])
+    assert f"{tmp_path}/copy/store.zarr" in Path(told["report"]).read_text()
+
+
+@needs_browser
+def test_words_of_a_data_set_are_no_markup(
+    make_config: Callable[..., RunConfig], chromium: Any, tmp_path: Path
+) -> None:
+    config = make_config()
+    data = config.data.model_copy(update={"name": "<script>document.title = 'x'</script>"})
+    write_run_report(config.model_copy(update={"data": data}), command="<b>x", out=tmp_path / "page.html")
+    with opened(chromium, tmp_path / "page.html") as page:
+        assert page.locator("h1").inner_text().startswith("<script>document.title")
+        assert page.title().startswith("<script>") and page.locator("#missing b").count() == 0
+
+
+def test_terms_have_curves_and_a_term_that_is_the_loss_has_none(taught: RunConfig) -> None:
+    run = gather(taught)
+    (student,) = run.plans
+    epochs = [{"epoch": 0, "agreement": 2.0, "loss": 3.0}, {"epoch": 1, "agreement": 1.0, "loss": 2.0}]
+    method = run.methods[student]
+    told = replace(run, metrics={student: epochs})
+    assert curves_of(told) == {method: {"loss": [[3.0, 2.0]], "agreement": [[2.0, 1.0]]}}
+    alone = replace(run, metrics={student: [{"epoch": 0, "agreement": 3.0, "loss": 3.0}]})
+    assert curves_of(alone) == {method: {"loss": [[3.0]]}}
