@@ -72,6 +72,9 @@ def _in_page_colours(plot: "Figure") -> None:
     from matplotlib.lines import Line2D
     from matplotlib.text import Text
 
+    for text in plot.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_parse_math(False)  # two $ in somebody's names are no formula
     for drawn in (*plot.findobj(Text), *plot.findobj(Line2D)):
         assert isinstance(drawn, Text | Line2D)
         if to_rgba(drawn.get_color()) == (0, 0, 0, 1):

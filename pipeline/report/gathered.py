@@ -20,7 +20,8 @@ class Gathered:
 
     Attributes:
         results: results.json; empty where nothing was evaluated.
-        metrics: student -> what it told of each epoch, of finished ones.
+        metrics: student -> what it has told of each epoch so far.
+        trained: students that are trained to the end.
         plans: student -> what it is, of all in the config.
         stages: where the time of its tasks went, in the order in which they began.
         store: the facts of its store; empty where there is none, and then `store_error` says why.
@@ -30,6 +31,7 @@ class Gathered:
     config: RunConfig
     results: dict[str, Any]
     metrics: dict[str, list[dict[str, float]]]
+    trained: frozenset[str]
     plans: dict[str, StudentPlan]
     stages: tuple[StageTime, ...]
     store: dict[str, Any] = field(default_factory=dict)
@@ -67,6 +69,7 @@ def gather(config: RunConfig) -> Gathered:
         config=config,
         results=_json(folder.results_file),
         metrics={name: lines for name in plans if (lines := _metrics(folder.student(name).metrics_file))},
+        trained=frozenset(name for name in plans if folder.student(name).record_file.exists()),
         plans=plans,
         stages=read_timeline(folder.root),
         store=store,

@@ -44,7 +44,7 @@ def _labels(run: Gathered) -> list[str]:
 
 
 def _students(run: Gathered) -> list[str]:
-    trained = sum(name in run.metrics for name in run.unfinished)
+    trained = sum(name in run.trained for name in run.unfinished)
     if not run.unfinished:
         return []
     but = f" ({trained} of them trained and are not evaluated)" if trained else ""

@@ -12,7 +12,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def drawn(name: str) -> str:
     plot = new_figure(4, 3)
     axes = plot.subplots()
-    axes.plot([1, 2], [3, 4], label="a < b")
+    axes.plot([1, 2], [3, 4], label="a < b at $5 and $6")
     axes.grid(visible=True)
     axes.legend()
     return str(figure(name, plot, "how <it> goes", 'alt "text"'))
@@ -30,7 +30,7 @@ def test_drawings_have_the_page_s_colours_and_plain_text() -> None:
     shown = drawn("one")
     assert "currentColor" in shown and "var(--line)" in shown
     assert "#0102" not in shown and "#000000" not in shown
-    assert "a &lt; b" in shown and "how &lt;it&gt; goes" in shown
+    assert "a &lt; b at $5 and $6" in shown and "how &lt;it&gt; goes" in shown
     assert "<metadata>" not in shown and "<?xml" not in shown
 
 
