@@ -12,8 +12,12 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from fdbpl.pipeline.clip.packed_tower import is_plain, run_packed
+from fdbpl.pipeline.clip.packing import Packing
 from fdbpl.pipeline.clip.prompts import PromptTokens
 from fdbpl.pipeline.clip.text_tower import encode_embeddings, finish
+
+# Values of a layer's hidden states that a CPU computes at a time, about: 4 MB in float32, and four times that within.
+_CACHED = 2**20
 
 
 def encode_prompts(tokens: PromptTokens, context: Tensor, deep_LMW: Tensor | None = None) -> Tensor:
@@ -48,6 +52,14 @@ def compiled_tower(device_type: str) -> Callable[..., Tensor]:
     return torch.compile(run_packed, dynamic=False, mode="reduce-overhead" if device_type == "cuda" else None)
 
 
+def _parts(number: int, packing: Packing, hidden: Tensor) -> int:
+    """In how many parts so many contexts go through the tower: on a CPU its layers are quickest while they fit into the
+    caches; a GPU takes all at once."""
+    if hidden.device.type != "cpu":
+        return 1
+    return -(-number * (packing.shared + len(packing.row_S)) * hidden.shape[-1] // _CACHED)
+
+
 def _can_be_packed(tokens: PromptTokens) -> bool:
     return tokens.text_tower != "plain" and is_plain(tokens.module.transformer)
 
@@ -64,6 +76,9 @@ def _padded(tokens: PromptTokens, context: Tensor) -> Tensor:
 def _packed(tokens: PromptTokens, shared_NPW: Tensor, rest_SW: Tensor, deep_LMW: Tensor | None) -> Tensor:
     module, packing = tokens.module, tokens.packing
     positions = module.positional_embedding
+    parts = shared_NPW.chunk(_parts(len(shared_NPW), packing, shared_NPW))
+    if len(parts) > 1:
+        return torch.cat([_packed(tokens, part, rest_SW, deep_LMW) for part in parts])
     run = compiled_tower(shared_NPW.device.type) if tokens.text_tower == "compiled" else run_packed
     ends_NCW = run(
         module.transformer,

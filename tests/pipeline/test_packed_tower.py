@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from small_clips import LAYERS, TEXT_WIDTH, positions_first, small_clip, small_resnet
 from torch import Tensor
 
+from fdbpl.pipeline.clip import prompt_features
 from fdbpl.pipeline.clip.backbone import Backbone
-from fdbpl.pipeline.clip.packed_tower import is_plain
+from fdbpl.pipeline.clip.packed_tower import is_plain, run_packed
 from fdbpl.pipeline.clip.packing import group_lengths, pack
 from fdbpl.pipeline.clip.prompt_features import compiled_tower, encode_prompts, encode_stacked
 from fdbpl.pipeline.clip.prompts import ClassPosition, PromptTokens, context_embedding, prompt_tokens
@@ -82,6 +83,23 @@ def test_stacked_contexts_are_each_by_itself(is_chosen: bool) -> None:
     contexts = random_context(4, 3)
     expected = torch.stack([padded(tokens, context) for context in contexts])
     assert_alike(encode_stacked(tokens, contexts), expected, contexts)
+
+
+@pytest.mark.parametrize("cached", [1, 3000])
+def test_contexts_go_through_the_tower_in_parts_where_all_would_not_fit(
+    cached: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens, contexts = prompt_tokens(small_clip(), NAMES, 3), random_context(5, 3)
+    whole, ran = encode_stacked(tokens, contexts), list[int]()
+
+    def counting(transformer: Any, shared_NPW: Tensor, *arguments: Any) -> Tensor:
+        ran.append(len(shared_NPW))
+        return run_packed(transformer, shared_NPW, *arguments)
+
+    monkeypatch.setattr(prompt_features, "_CACHED", cached)
+    monkeypatch.setattr(prompt_features, "run_packed", counting)
+    assert_alike(encode_stacked(tokens, contexts), whole, contexts)
+    assert sum(ran) == 5 and 1 < len(ran) <= 5 and (cached > 1 or ran == [1] * 5)
 
 
 def test_other_layers_take_the_padded_way() -> None:
