@@ -2,14 +2,14 @@
 that the teacher saw.
 
 A view is a pair (image, crop seed). What is drawn in an epoch follows from (seed, epoch) alone, by the policies that
-fdbpl's own students use, so a loop that was stopped goes on where it was. Items are batches, read by one call for each
-array: view by view would cost a hundred times as much.
+fdbpl's own students use, so a loop that was stopped goes on where it was. Batches are read by one call for each array,
+those that a DataLoader's own sampler draws too: view by view would cost a hundred times as much.
 Letters: B views of a batch, N images, S seeds, M chosen images, C classes.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +18,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fdbpl.cache_layout.reader import open_reader
+from fdbpl.pipeline.config import WEIGHING, ViewPolicy
 from fdbpl.pipeline.labels.manifest import CLASS_LIST
 from fdbpl.pipeline.labels.stored import stored_labels
 from fdbpl.pipeline.loading.decoder import kept_decoder
 from fdbpl.pipeline.loading.windows import Pixels, StoredWindows
 from fdbpl.pipeline.training.sampling import Sampler, epoch_order
+from fdbpl.pipeline.training.view_weights import view_weights
 
 Batch = dict[str, Tensor]
 
@@ -34,14 +36,15 @@ class StoreViews(Dataset[Batch]):
         store: path of a sealed store.
         class_names: C classes that labels are over; None: all that the teacher was asked for.
         images: M image numbers of the store that are used, see `paths`; None: all.
-        arrays: names of further arrays of the store, such as "teacher/embedding".
+        arrays: names of further arrays of the store: "teacher/embedding", "crop/box" (top, left, height, width),
+            "crop/flip", a student's features.
         folder: the images' folder, for `pixels`; None: no image is read.
         size: side of the pixels; None: as the teacher saw them.
         decoder: pillow, torchvision or dali; None: the one that cut the teacher's crops.
 
     Raises:
-        CacheError: no store, one that is not sealed, or one without labels over these classes.
-        ValueError: image numbers that the store has not; a decoder that is not installed.
+        CacheError: no store, one that is not sealed, or one without these arrays, or labels over these classes.
+        ValueError: no images, or numbers that the store has not; a decoder that is not installed.
     """
 
     def __init__(
@@ -61,16 +64,21 @@ class StoreViews(Dataset[Batch]):
         )
         self._labels = stored_labels(self._reader, self.class_names)
         self.images_M = np.arange(self._reader.num_images) if images is None else np.asarray(images, dtype=np.int64)
+        if not len(self.images_M):
+            raise ValueError("found no images, expected at least one, or None for all")
         wrong = self.images_M[(self.images_M < 0) | (self.images_M >= self._reader.num_images)]
         if len(wrong):
             raise ValueError(f"found the image {wrong[0]}, expected numbers from 0 to {self._reader.num_images - 1}")
+        for name in arrays:
+            self._reader.dtype(name)  # refused here, not in a worker
         self._arrays, self._folder = tuple(arrays), None if folder is None else Path(folder)
         fields = self._reader.manifest.fields
         self.size = int(fields["crops"]["size"]) if size is None else size
         self._decoder_name = str(fields["decoder"]["name"]) if decoder is None else decoder
         self._pixels: Pixels | None = None
+        self._weights_MS: npt.NDArray[np.float32] | None = None
         if self._folder is not None:
-            kept_decoder(self._decoder_name, "cpu")  # refused here, not in a worker
+            kept_decoder(self._decoder_name, "cpu")
 
     @property
     def paths(self) -> Sequence[str]:
@@ -105,17 +113,56 @@ class StoreViews(Dataset[Batch]):
             batch["pixels"] = self._cut(images_B, seeds_B)
         return {name: value[0] for name, value in batch.items()} if np.ndim(views) == 0 else batch
 
+    def __getitems__(self, views: Sequence[int]) -> list[Batch]:
+        """The items of many numbers, read together: what a DataLoader with a `batch_size` asks for, and then stacks."""
+        batch = self[views]
+        parts = zip(*(value.unbind() for value in batch.values()), strict=True)
+        return [dict(zip(batch, part, strict=True)) for part in parts]
+
     def epoch(
-        self, number: int, *, batch_size: int, seed: int = 0, policy: Literal["cycle", "random"] = "cycle"
+        self,
+        number: int,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        policy: ViewPolicy = "cycle",
+        num_epochs: int | None = None,
     ) -> "Epoch":
-        """The batches of an epoch, from 0: each image once, under a crop seed by the policy (`cycle`: the epoch modulo
-        S; `random`: drawn anew), in an order drawn from (seed, number). An incomplete last batch is dropped."""
+        """The batches of an epoch: each image once, under a crop seed by the policy, in an order drawn from
+        (seed, number). An incomplete last batch is dropped.
+
+        Args:
+            number: of the epoch, from 0.
+            policy: `cycle`, the epoch modulo S; `random`; `informative`, rather those of which the teacher can tell
+                much; `curriculum`, from informative ones to any.
+            num_epochs: epochs of the whole training, by which `curriculum` goes.
+
+        Raises:
+            ValueError: a batch size below 1, an unknown policy, or `curriculum` without `num_epochs`.
+        """
+        if batch_size < 1:
+            raise ValueError(f"found batch_size = {batch_size}, expected 1 or more")
+        if policy not in get_args(ViewPolicy):
+            raise ValueError(f"found the policy {policy!r}, expected one of {', '.join(get_args(ViewPolicy))}")
+        if policy == "curriculum" and num_epochs is None:
+            raise ValueError("found the policy 'curriculum' without num_epochs, expected the epochs of the training")
         sampler = Sampler(
-            policy=policy, num_images=len(self.images_M), num_seeds=self.num_seeds, num_epochs=number + 1, seed=seed
+            policy=policy,
+            num_images=len(self.images_M),
+            num_seeds=self.num_seeds,
+            num_epochs=number + 1 if num_epochs is None else num_epochs,
+            seed=seed,
+            weights_MS=self._weights() if policy in WEIGHING else None,
         )
         order_M = epoch_order(sampler, number, min(batch_size, len(self.images_M)))
         views_M = order_M * self.num_seeds + sampler.epoch(number).seeds_M[order_M]
         return Epoch(self, views_M.reshape(-1, min(batch_size, len(self.images_M))))
+
+    def _weights(self) -> npt.NDArray[np.float32]:
+        """The teacher's of each crop, [M, S]: a pass over its labels, once."""
+        if self._weights_MS is None:
+            self._weights_MS = view_weights(self._labels, self.images_M, self.num_seeds)
+        return self._weights_MS
 
     def _cut(self, images_B: npt.NDArray[np.int64], seeds_B: npt.NDArray[np.int64]) -> Tensor:
         if self._pixels is None:
@@ -125,7 +172,7 @@ class StoreViews(Dataset[Batch]):
         return self._pixels(images_B, seeds_B, self.size)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_pixels": None}  # each process has its own decoder
+        return {**self.__dict__, "_pixels": None, "_weights_MS": None}  # each process has its own decoder; none draws
 
 
 class Epoch:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from fdbpl.cache_layout.reader import Reader
-from fdbpl.kernels.dual_prompt import informative_weight
 from fdbpl.pipeline.clip.backbone import Backbone, load_backbone
 from fdbpl.pipeline.clip.zero_shot import text_classifier
 from fdbpl.pipeline.config import RunConfig
@@ -30,6 +29,7 @@ from fdbpl.pipeline.training.ingredients import Ingredients
 from fdbpl.pipeline.training.sampling import Sampler
 from fdbpl.pipeline.training.student_store import store_numbers
 from fdbpl.pipeline.training.supervision import HardLabels, LikeliestClasses, OnlineTeacher, StoredTeacher, Supervision
+from fdbpl.pipeline.training.view_weights import view_weights
 from fdbpl.pipeline.training.views import ViewSource
 
 # Which images are left out is told by a store alone.
@@ -177,15 +177,12 @@ class _ViewWeights:
         self._found: list[tuple[np.ndarray, np.ndarray]] = []
 
     def of(self, training: TrainingSet) -> np.ndarray:
-        """float32 [M, S], from labels that are read once, seed by seed."""
+        """float32 [M, S]."""
         for images_M, weights_MS in self._found:
             if np.array_equal(images_M, training.image_ids_M):
                 return weights_MS
         assert self._reader is not None, "a student that weighs its views needs the store"
         labels = stored_labels(self._reader, self._asked.class_names, self._asked.templates)
-        weights_MS = np.empty((len(training), self._num_seeds), dtype=np.float32)
-        for seed in range(self._num_seeds):
-            logits_MC = labels.read(training.image_ids_M, np.full(len(training), seed))
-            weights_MS[:, seed] = informative_weight(torch.from_numpy(logits_MC)).numpy()
+        weights_MS = view_weights(labels, training.image_ids_M, self._num_seeds)
         self._found.append((training.image_ids_M, weights_MS))
         return weights_MS

@@ -1,6 +1,7 @@
 """A store as a torch data set: what it gives is what the store holds and the teacher saw, in whatever process."""
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,18 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from fdbpl.cache_layout.errors import CacheError
-from fdbpl.cache_layout.reader import open_reader
+from fdbpl.cache_layout.reader import Reader, open_reader
 from fdbpl.pipeline.clip.backbone import load_backbone
 from fdbpl.pipeline.config import RunConfig
+from fdbpl.pipeline.data.load import load_data
 from fdbpl.pipeline.labels.teach import image_root
 from fdbpl.pipeline.library.store_views import StoreViews
+from fdbpl.pipeline.students.checked import student_plans
+from fdbpl.pipeline.training.gather import gather
+from fdbpl.pipeline.training.sampling import epoch_order
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +77,51 @@ def test_an_epoch_follows_from_seed_and_number(views: StoreViews, policy: Any) -
     assert seeds == ({2} if policy == "cycle" else {0, 1, 2, 3})
 
 
+@pytest.mark.parametrize("policy", ["cycle", "random", "informative", "curriculum"])
+def test_an_epoch_is_what_a_student_sees(
+    policy: Any, taught: RunConfig, make_config: Callable[..., RunConfig], student_table: Callable[..., dict[str, Any]]
+) -> None:
+    config = make_config(student=[student_table(views=policy, seeds=[3], epochs=6)])
+    config = config.model_copy(update={"store": taught.store})
+    with open_reader(taught.store.path) as reader:
+        ingredients = gather(config, student_plans(config)[0], load_data(config.data), reader)
+    sampler, student = ingredients.sampler, ingredients.training
+    views = StoreViews(taught.store.path, class_names=student.class_names, images=student.image_ids_M)
+    for number in (0, 1, 5):
+        order_M = epoch_order(sampler, number, 16)
+        seeds_M = sampler.epoch(number).seeds_M[order_M]
+        epoch = views.epoch(number, batch_size=16, seed=3, policy=policy, num_epochs=6)
+        batches = list(epoch)
+        assert torch.cat([batch["image"] for batch in batches]).tolist() == student.image_ids_M[order_M].tolist()
+        assert torch.cat([batch["seed"] for batch in batches]).tolist() == seeds_M.tolist()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_loader_that_draws_for_itself_reads_batches(
+    workers: int, taught: RunConfig, views: StoreViews, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[int]()
+    read = Reader.read
+
+    def counting(self: Reader, array: str, images_B: Any, seeds_B: Any, out: Any = None) -> Any:
+        asked.append(len(images_B))
+        return read(self, array, images_B, seeds_B, out)
+
+    with_crops = StoreViews(taught.store.path, arrays=("crop/box", "crop/flip"))
+    monkeypatch.setattr(Reader, "read", counting)
+    loader = DataLoader(with_crops, batch_size=200, shuffle=True, num_workers=workers)
+    batches = list(loader)
+    assert [len(batch["image"]) for batch in batches] == [200, 200, 112]
+    # Each array by one read of each batch, and in a worker none is counted here.
+    assert workers or (set(asked) == {200, 112} and len(asked) <= 9)
+    monkeypatch.undo()
+    for batch in batches:
+        again = with_crops[batch["image"].numpy() * 4 + batch["seed"].numpy()]
+        assert batch.keys() == again.keys() and all(torch.equal(batch[name], again[name]) for name in batch)
+    assert sorted(torch.cat([b["image"] * 4 + b["seed"] for b in batches]).tolist()) == list(range(512))
+
+
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
 def test_workers_bring_the_same_batches(taught: RunConfig, start: str) -> None:
@@ -101,6 +152,19 @@ def test_what_cannot_be_is_told_at_once(taught: RunConfig, tmp_path: Path) -> No
         StoreViews(store, folder=tmp_path, decoder="opencv")
     with pytest.raises(CacheError, match="found no store"):
         StoreViews(tmp_path / "none.zarr")
+    with pytest.raises(CacheError, match="teacher/logit"):
+        StoreViews(store, arrays=("teacher/logit",))
+    with pytest.raises(ValueError, match="found no images, expected at least one"):
+        StoreViews(store, images=[])
+
+
+def test_epochs_that_cannot_be_are_told(views: StoreViews) -> None:
+    with pytest.raises(ValueError, match="found batch_size = 0, expected 1 or more"):
+        views.epoch(0, batch_size=0)
+    with pytest.raises(ValueError, match="found the policy 'shuffle', expected one of cycle, random, informative"):
+        views.epoch(0, batch_size=4, policy="shuffle")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'curriculum' without num_epochs"):
+        views.epoch(0, batch_size=4, policy="curriculum")
 
 
 def test_a_loop_of_ones_own_learns_from_it(taught: RunConfig, views: StoreViews) -> None:
