@@ -47,13 +47,19 @@ def own_class(reference: str, needed: Sequence[str]) -> type:
     found = getattr(_module(path, path.stat().st_mtime_ns), name, None)
     if not isinstance(found, type):
         raise ValueError(f"{path}: found no class {name} in it, expected one")
-    missing = [one for one in needed if not hasattr(found, one)]
-    if missing or "__dataclass_fields__" not in vars(found):
-        lacks = f"without {', '.join(missing)}" if missing else "that is no dataclass"
+    # Not hasattr: a class itself can always be called, so it would never miss `__call__`.
+    missing = [one for one in needed if not any(one in vars(base) for base in found.__mro__)]
+    if missing or not _is_frozen(found):
+        lacks = f"without {', '.join(missing)}" if missing else "that is no frozen dataclass"
         raise ValueError(
             f"{path}: found the class {name} {lacks}, expected a frozen dataclass as docs/extend.md shows it"
         )
     return found
+
+
+def _is_frozen(found: type) -> bool:
+    """Whether it is a dataclass itself, not by a base alone, and frozen."""
+    return "__dataclass_fields__" in vars(found) and bool(vars(found)["__dataclass_params__"].frozen)
 
 
 @lru_cache(maxsize=32)
@@ -65,6 +71,6 @@ def _module(path: Path, _modified: int) -> ModuleType:
     sys.modules[name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever a file of somebody's may raise is told as its fault
+    except (Exception, SystemExit) as error:  # whatever a file of somebody's may raise is told as its fault
         raise ValueError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
     return module

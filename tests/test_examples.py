@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -154,14 +155,25 @@ def test_an_objective_and_a_learner_of_ones_own_train_and_are_evaluated(own: Cal
         ({"old": "Focal", "new": "Focus"}, "found no class Focus in it, expected one"),
         ({"old": "focal.py", "new": "vocal.py"}, "expected a Python file and a class of it, such as focal.py:Focal"),
         ({"body": "raise KeyError('x')\n"}, "focal.py cannot be imported: KeyError: 'x'"),
-        ({"body": "class Focal: ...\n"}, "found the class Focal without name, needs, dual, by_vocabulary"),
+        ({"body": "raise SystemExit(2)\n"}, "focal.py cannot be imported: SystemExit: 2"),
+        ({"body": "class Focal: ...\n"}, "found the class Focal without name, needs, dual, by_vocabulary, __call__"),
+        ({"edit": ("def __call__", "def call")}, "found the class Focal without __call__, expected a frozen dataclass"),
+        ({"edit": ("frozen=True, ", "")}, "found the class Focal that is no frozen dataclass"),
+        ({"edit": ('= "teacher"', '= "teachers"')}, "Focal.needs = 'teachers', expected one of labels, teacher"),
+        ({"entry": "dict"}, "found `entry` as dict, expected a learners.catalog.Entry"),
         ({"old": "TextMap", "new": "Mapped"}, "found the class Mapped without name, build, start_template, starts"),
     ],
 )
-def test_what_does_not_fit_is_refused(own: Callable[..., Path], change: dict[str, str], told: str) -> None:
+def test_what_does_not_fit_is_refused(own: Callable[..., Path], change: dict[str, Any], told: str) -> None:
     path = own()
+    examples = path.parents[1] / "examples"
     if "body" in change:
-        (path.parents[1] / "examples/focal.py").write_text(change["body"])
+        (examples / "focal.py").write_text(change["body"])
+    elif "edit" in change:
+        (examples / "focal.py").write_text((examples / "focal.py").read_text().replace(*change["edit"]))
+    elif "entry" in change:
+        text = (examples / "text_map.py").read_text()
+        (examples / "text_map.py").write_text(text.replace("= Entry(", f"= {change['entry']}("))
     else:
         path.write_text(path.read_text().replace(change["old"], change["new"]))
     with pytest.raises(ValueError, match=re.escape(told)):

@@ -75,8 +75,10 @@ def learner_entry(name: str) -> Entry:
     Raises:
         ValueError: an unknown name; as `own_class`.
     """
-    if own_file(name) is not None:
-        own: Entry = getattr(own_class(name, _OPTIONS), "entry", Entry(options=name))
+    if (file := own_file(name)) is not None:
+        own = getattr(own_class(name, _OPTIONS), "entry", Entry(options=name))
+        if not isinstance(own, Entry):
+            raise ValueError(f"{file}: found `entry` as {type(own).__name__}, expected a learners.catalog.Entry")
         return own
     if name not in LEARNERS:
         raise ValueError(

@@ -14,11 +14,18 @@ OBJECTIVES: dict[str, type[Objective]] = {
     kind.name: kind for kind in (CrossEntropy, PseudoLabels, Kdpl, KdplClassAgnostic, PromptKd, Fdbpl)
 }
 
+NEEDS = ("labels", "teacher")
+
 
 def objective_class(name: str) -> type[Objective] | None:
     """Of a name of ours, or of a reference to a class; None for an unknown name. Raises ValueError as `own_class`."""
-    if own_file(name) is not None:
-        return own_class(name, ("name", "needs", "dual", "by_vocabulary", "__call__"))
+    if (file := own_file(name)) is not None:
+        kind: type[Objective] = own_class(name, ("name", "needs", "dual", "by_vocabulary", "__call__"))
+        if kind.needs not in NEEDS:
+            raise ValueError(
+                f"{file}: found {kind.__name__}.needs = {kind.needs!r}, expected one of {', '.join(NEEDS)}"
+            )
+        return kind
     return OBJECTIVES.get(name)
 
 
