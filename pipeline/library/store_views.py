@@ -3,7 +3,7 @@ that the teacher saw.
 
 A view is a pair (image, crop seed). What is drawn in an epoch follows from (seed, epoch) alone, by the policies that
 fdbpl's own students use, so a loop that was stopped goes on where it was. Batches are read by one call for each array,
-those that a DataLoader's own sampler draws too: view by view would cost a hundred times as much.
+those that a DataLoader's own sampler draws too, for a read of a single view costs nearly what a batch does.
 Letters: B views of a batch, N images, S seeds, M chosen images, C classes.
 """
 
